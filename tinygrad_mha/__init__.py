@@ -1,0 +1,1 @@
+"""Multi-head attention on its own autograd engine, with every head drawn."""
