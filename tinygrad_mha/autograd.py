@@ -1,0 +1,33 @@
+"""Gradients: ``tm.autograd.grad``, ``backward``, ``steps``, ``gradcheck`` and the switches."""
+
+from .engine import (
+    Flow,
+    Node,
+    Step,
+    backward,
+    enable_grad,
+    grad,
+    gradcheck,
+    gradgradcheck,
+    is_grad_enabled,
+    no_grad,
+    record_origin,
+    set_grad_enabled,
+    steps,
+)
+
+__all__ = [
+    "Flow",
+    "Node",
+    "Step",
+    "backward",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "is_grad_enabled",
+    "no_grad",
+    "record_origin",
+    "set_grad_enabled",
+    "steps",
+]

@@ -1,0 +1,44 @@
+"""What a tensor is, and how gradients flow. Knows numpy and nothing else.
+
+Read in this order: :mod:`.tensor` (the value), :mod:`.node` (what a tensor
+remembers of its making), :mod:`.op` (how an operation is defined, registered
+and run), :mod:`.backward` (how a gradient walks back), :mod:`.modes` (the
+switches), :mod:`.gradcheck` (how all of it is held to account).
+"""
+
+from .backward import Flow, Step, backward, grad, steps
+from .gradcheck import gradcheck, gradgradcheck
+from .modes import (
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    record_origin,
+    set_grad_enabled,
+)
+from .node import Frame, Node, Scope
+from .op import REGISTRY, Op, Sample, op
+from .tensor import Tensor, tensor
+
+__all__ = [
+    "REGISTRY",
+    "Flow",
+    "Frame",
+    "Node",
+    "Op",
+    "Sample",
+    "Scope",
+    "Step",
+    "Tensor",
+    "backward",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "is_grad_enabled",
+    "no_grad",
+    "op",
+    "record_origin",
+    "set_grad_enabled",
+    "steps",
+    "tensor",
+]

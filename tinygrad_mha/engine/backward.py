@@ -1,0 +1,393 @@
+"""How a gradient walks back: the reverse pass, written as steps.
+
+Nodes are numbered as they are made, and an operation's inputs always exist
+before it. So the node with the highest number among those that wait has
+already received everything that will ever flow into it: taking nodes in falling
+order is reverse-mode differentiation, without recursion, without a sort of the
+whole graph beforehand, and in the same order every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .modes import state
+from .node import Node
+from .op import Rule, describe
+from .tensor import Tensor
+
+
+class Flow(NamedTuple):
+    """What one step sent to one of its inputs."""
+
+    input: str
+    rule: Rule | None
+    gradient: Any
+    target: Node | Tensor
+    accumulated: bool  # True where something had arrived before: the += at a fan-out
+
+
+class Step(NamedTuple):
+    """One node's turn in the backward pass."""
+
+    index: int
+    node: Node
+    incoming: Any
+    flows: tuple[Flow, ...]
+    freed: bool
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    gradients: Tensor | Sequence[Tensor | None] | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Add the gradients of `tensors` to ``.grad`` of the leaves; see ``Tensor.backward``."""
+    for _ in _walk(
+        *_roots(tensors, gradients),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+    ):
+        pass
+
+
+def steps(
+    tensors: Tensor | Sequence[Tensor],
+    gradients: Tensor | Sequence[Tensor | None] | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> Iterator[Step]:
+    """Run backward one node at a time.
+
+    The gradients reach ``.grad`` as the iterator advances; what is not taken does not run.
+
+    Parameters
+    ----------
+    tensors : Tensor or sequence of Tensor
+        Where to start.
+    gradients : Tensor or sequence of Tensor, optional
+        What flows in; 1 for tensors with one element.
+    retain_graph, create_graph : bool
+        As in ``Tensor.backward``.
+
+    Yields
+    ------
+    Step
+        The node, what came in, which rule sent what where, and whether it met
+        another contribution there.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> x = tm.tensor(2.0, requires_grad=True)
+    >>> for step in tm.autograd.steps(x * x + x):
+    ...     print(step.node.name, [(f.input, float(f.gradient), f.accumulated) for f in step.flows])
+    add [('a', 1.0, False), ('b', 1.0, False)]
+    mul [('a', 2.0, True), ('b', 2.0, True)]
+    """
+    return _walk(
+        *_roots(tensors, gradients),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        watch=True,
+    )
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Return gradients instead of accumulating them.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensor
+        What is differentiated.
+    inputs : Tensor or sequence of Tensor
+        With respect to what; leaves or not.
+    grad_outputs : Tensor or sequence of Tensor, optional
+        What flows into `outputs`; 1 for tensors with one element.
+    retain_graph : bool, optional
+        Keep the saved values for another pass. Default: `create_graph`.
+    create_graph : bool, default False
+        Return gradients that can be differentiated again.
+    allow_unused : bool, default False
+        Return None for an input that `outputs` do not depend on, instead of raising.
+
+    Returns
+    -------
+    tuple of Tensor or None
+        One per input.
+
+    Raises
+    ------
+    RuntimeError
+        An input requires no gradient, or is unused and `allow_unused` is False.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> x = tm.tensor(2.0, requires_grad=True)
+    >>> (first,) = tm.autograd.grad(x**3, x, create_graph=True)
+    >>> (second,) = tm.autograd.grad(first, x)
+    >>> first.item(), second.item()
+    (12.0, 12.0)
+    """
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for i, tensor in enumerate(wanted):
+        if not tensor.requires_grad:
+            raise RuntimeError(
+                f"autograd.grad: inputs[{i}] of shape {tensor.shape} does not require a gradient"
+            )
+    captured: dict[Node | Tensor, Any] = {t.grad_fn or t: None for t in wanted}
+    for _ in _walk(
+        *_roots(outputs, grad_outputs),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        captured=captured,
+    ):
+        pass
+    found = [captured[t.grad_fn or t] for t in wanted]
+    for i, (tensor, gradient) in enumerate(zip(wanted, found, strict=True)):
+        if gradient is None and not allow_unused:
+            raise RuntimeError(
+                f"autograd.grad: the outputs do not depend on inputs[{i}] of shape {tensor.shape}; "
+                "allow_unused=True returns None for it"
+            )
+    return tuple(
+        g if g is None or isinstance(g, Tensor) else Tensor(np.array(g)) for g in found
+    )
+
+
+def _roots(
+    tensors: Tensor | Sequence[Tensor],
+    gradients: Tensor | Sequence[Tensor | None] | None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Pair each starting tensor with what flows into it."""
+    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    if gradients is None:
+        given: list[Tensor | None] = [None] * len(roots)
+    else:
+        given = [gradients] if isinstance(gradients, Tensor) else list(gradients)
+    if len(given) != len(roots):
+        raise RuntimeError(f"backward: {len(roots)} tensors but {len(given)} gradients")
+    seeds = []
+    for root, seed in zip(roots, given, strict=True):
+        if not root.requires_grad:
+            raise RuntimeError(
+                f"backward: the tensor of shape {root.shape} has no graph: nothing it was made of "
+                "requires a gradient, or it was made under no_grad()"
+            )
+        if seed is None:
+            if root.data.size != 1:
+                raise RuntimeError(
+                    f"backward: only a tensor with one element has an implicit gradient of 1; this "
+                    f"one has shape {root.shape}: reduce it, for example with .sum(), or pass "
+                    "gradient="
+                )
+            seed = Tensor(np.ones_like(root.data))
+        elif not isinstance(seed, Tensor):
+            seed = Tensor(np.asarray(seed, dtype=root.dtype))
+        if seed.shape != root.shape:
+            raise RuntimeError(
+                f"backward: gradient has shape {seed.shape}, its tensor has shape {root.shape}"
+            )
+        seeds.append(seed)
+    return roots, seeds
+
+
+def _walk(
+    roots: list[Tensor],
+    seeds: list[Tensor],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+    captured: dict[Node | Tensor, Any] | None = None,
+    watch: bool = False,
+) -> Iterator[Step]:
+    """Walk back from `roots`; the one loop behind backward, grad and steps.
+
+    `captured` is a dict to fill instead of ``.grad``. Unless someone watches, nothing is
+    yielded and the generator runs through in a single step.
+    """
+    waiting: list[tuple[int, Node]] = []
+    arrived: dict[Node, Any] = {}
+    on_path = None if captured is None else _leading_to(captured, roots)
+    for root, seed in zip(roots, seeds, strict=True):
+        value = seed if create_graph else seed.data
+        _deliver(root.grad_fn or root, value, True, waiting, arrived, captured, on_path)
+    index = 0
+    while waiting:
+        node = heappop(waiting)[1]
+        dy = arrived.pop(node)
+        if captured is not None and node in captured:
+            captured[node] = dy
+        if on_path is not None and not any(p in on_path for p in node.parents()):
+            continue  # asked for, and nothing below it is
+        saved = node.saved
+        if saved is None:
+            raise RuntimeError(
+                f"backward: the values that {node.name} {node.shape} saved for its gradient are "
+                "freed; pass retain_graph=True to the first backward to go through it again"
+            )
+        flows = _flows(node, dy, saved, create_graph, on_path)
+        if not retain_graph and node.op.saved_names:
+            node.saved = None
+        seen: list[Flow] = []
+        for name, rule, gradient, target, shared in flows:
+            met = _deliver(target, gradient, shared, waiting, arrived, captured, on_path)
+            if watch:
+                seen.append(Flow(name, rule, gradient, target, met))
+        if watch:
+            yield Step(index, node, dy, tuple(seen), node.saved is None)
+            index += 1
+
+
+def _flows(
+    node: Node, dy: Any, saved: tuple[Any, ...], create_graph: bool, on_path: set[Any] | None
+) -> list[tuple[str, Rule | None, Any, Any, bool]]:
+    """Run the rules of one node: for each input that wants it, its gradient.
+
+    The last field says that the gradient may share memory with another array.
+    """
+    op = node.op
+    flows: list[tuple[str, Rule | None, Any, Any, bool]] = []
+    if create_graph:
+        saved = _as_tensors(node, saved)
+        before, state.grad_enabled = state.grad_enabled, True
+    try:
+        fused = None
+        if op.fused is not None and not create_graph:
+            fused = op.apply_fused(dy, node.needs(), saved)
+        for i, target in enumerate(node.inputs):
+            if not isinstance(target, Node | Tensor) or (on_path and target not in on_path):
+                continue
+            rule = op.rule_of(i)
+            if fused is not None:
+                gradient = fused[i]
+            elif rule is not None:
+                gradient = op.apply_rule(rule, i, dy, saved)
+            else:
+                raise RuntimeError(
+                    f"{op.name} has no gradient with respect to its input "
+                    f"{op.input_names[0 if op.variadic else i]!r}; detach() that tensor"
+                )
+            if op.reduce is not None and gradient.shape != target.shape:
+                gradient = op.reduce(gradient, target.shape)
+            if not create_graph:
+                gradient = np.asarray(gradient)
+            if gradient.shape != target.shape:
+                raise RuntimeError(
+                    f"{op.name}: its gradient of input {i} is {describe(gradient)}, "
+                    f"the input has shape {target.shape}"
+                )
+            if gradient.dtype != target.dtype:
+                gradient = gradient.astype(target.dtype)
+            data = gradient.data if create_graph else gradient
+            shared = data is dy or data.base is not None or any(data is f[2] for f in flows)
+            flows.append((op.input_names[0 if op.variadic else i], rule, gradient, target, shared))
+    finally:
+        if create_graph:
+            state.grad_enabled = before
+    return flows
+
+
+def _deliver(
+    target: Node | Tensor,
+    gradient: Any,
+    shared: bool,
+    waiting: list[tuple[int, Node]],
+    arrived: dict[Node, Any],
+    captured: dict[Node | Tensor, Any] | None,
+    on_path: set[Any] | None,
+) -> bool:
+    """Hand a gradient to a node, where it waits, or to a leaf, where it stays.
+
+    Returns whether it met one that had arrived before.
+    """
+    if isinstance(target, Node):
+        if on_path is not None and target not in on_path:
+            return False
+        if target in arrived:
+            arrived[target] = arrived[target] + gradient
+            return True
+        arrived[target] = gradient
+        heappush(waiting, (-target.sequence, target))
+        return False
+    if captured is not None:
+        if target not in captured:
+            return False
+        before = captured[target]
+        captured[target] = gradient if before is None else before + gradient
+        return before is not None
+    if target.grad is None:
+        if isinstance(gradient, Tensor):
+            target.grad = gradient
+        else:
+            # .grad shares memory with nothing: not with another .grad, not with what was passed in
+            target.grad = Tensor(gradient.copy() if shared else gradient)
+        return False
+    if isinstance(gradient, Tensor):
+        target.grad = target.grad + gradient  # a new tensor: it has a graph of its own
+    else:
+        np.add(target.grad.data, gradient, out=target.grad.data)
+    return True
+
+
+def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Saved arrays as tensors again, tied to the graph where they came from.
+
+    An input gets back the node or leaf that it came from; the output gets this
+    very node. So a rule run on them is differentiable through all of them.
+    """
+    op = node.op
+    if op.variadic:
+        sources: dict[str, Any] = {op.input_names[0]: node.inputs, "out": node}
+    else:
+        sources = {**dict(zip(op.input_names, node.inputs, strict=True)), "out": node}
+
+    def lift(value: Any, source: Any) -> Any:
+        if isinstance(source, tuple):
+            return tuple(lift(v, s) for v, s in zip(value, source, strict=True))
+        if isinstance(source, Node):
+            return Tensor(value, True, source)
+        if isinstance(source, Tensor):
+            return source
+        return Tensor(value) if isinstance(value, np.ndarray) else value
+
+    return tuple(
+        lift(value, sources[name]) if name in sources else value
+        for name, value in zip(op.saved_names, saved, strict=True)
+    )
+
+
+def _leading_to(captured: dict[Node | Tensor, Any], roots: list[Tensor]) -> set[Any]:
+    """Those nodes below `roots` through which a gradient reaches what is asked for."""
+    order: list[Node] = []
+    seen: set[Any] = set()
+    stack = [root.grad_fn for root in roots if root.grad_fn is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        order.append(node)
+        stack.extend(p for p in node.inputs if isinstance(p, Node) and p not in seen)
+    order.sort(key=lambda n: n.sequence)
+    leading: set[Any] = set(captured)
+    for node in order:  # inputs come first, so one pass decides
+        if any(p in leading for p in node.inputs if isinstance(p, Node | Tensor)):
+            leading.add(node)
+    return leading

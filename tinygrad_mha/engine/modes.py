@@ -1,0 +1,130 @@
+"""The switches of the engine, each per thread: recording, origins, the module in progress."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from .node import Frame
+
+
+class _State(threading.local):
+    """Class attributes are the defaults that every new thread starts with."""
+
+    grad_enabled: bool = True
+    record_origin: bool = False
+    frame: Frame | None = None
+
+
+state = _State()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations in this thread record a graph.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> with tm.no_grad():
+    ...     tm.is_grad_enabled()
+    False
+    """
+    return state.grad_enabled
+
+
+class _Switch(contextlib.ContextDecorator):
+    """Set one attribute of the thread's state for the length of a block."""
+
+    attribute: str
+    value: bool
+
+    def __init__(self) -> None:
+        # a stack: one instance may be entered again inside itself, as a decorator is
+        self._before: list[bool] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(getattr(state, self.attribute))
+        setattr(state, self.attribute, self.value)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        setattr(state, self.attribute, self._before.pop())
+
+
+class no_grad(_Switch):
+    """Context manager and decorator: what runs inside records no graph.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> w = tm.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tm.no_grad():
+    ...     (w * 3).requires_grad
+    False
+    """
+
+    attribute, value = "grad_enabled", False
+
+
+class enable_grad(_Switch):
+    """Context manager and decorator: record again inside a :class:`no_grad`.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> w = tm.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tm.no_grad(), tm.enable_grad():
+    ...     (w * 3).requires_grad
+    True
+    """
+
+    attribute, value = "grad_enabled", True
+
+
+class set_grad_enabled(_Switch):
+    """Context manager and decorator: record, or not, as `mode` says.
+
+    Parameters
+    ----------
+    mode : bool
+        True records, False does not.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> w = tm.tensor([1.0], requires_grad=True)
+    >>> with tm.set_grad_enabled(False):
+    ...     (w * 3).requires_grad
+    False
+    """
+
+    attribute = "grad_enabled"
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.value = bool(mode)
+
+
+class record_origin(_Switch):
+    """Context manager and decorator: each node made inside remembers its file and line.
+
+    It costs a walk up the Python stack per operation, so it is off unless asked for.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> w = tm.tensor([1.0], requires_grad=True)
+    >>> with tm.autograd.record_origin():
+    ...     y = w * 3
+    >>> file, line = y.grad_fn.origin
+    """
+
+    attribute, value = "record_origin", True

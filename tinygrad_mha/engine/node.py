@@ -1,0 +1,135 @@
+"""What a tensor remembers of its making: the node, and the module call around it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .modes import state
+
+if TYPE_CHECKING:
+    from .op import Op
+    from .tensor import Tensor
+
+_sequence = itertools.count()
+_package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Scope:
+    """The name tag of a module, without the module.
+
+    Nodes point at the tag and never at the module itself, so that a module
+    which keeps one of its outputs (``self.weights = ...``) makes no cycle.
+    """
+
+    __slots__ = ("__weakref__", "kind")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"Scope({self.kind})"
+
+
+class Frame:
+    """One call of one module, and the call around it."""
+
+    __slots__ = ("outer", "scope")
+
+    def __init__(self, scope: Scope, outer: Frame | None) -> None:
+        self.scope = scope
+        self.outer = outer
+
+
+class Node:
+    """One operation that ran, with all that its gradient will need.
+
+    Attributes
+    ----------
+    op : Op
+        Which operation.
+    inputs : tuple
+        One entry per input: the :class:`Node` that made it, or the leaf
+        :class:`Tensor` that wants its gradient, or the bare array or number
+        where no gradient flows. A node never holds the tensor it made, nor any
+        tensor that holds it: the graph has no reference cycle.
+    params : tuple
+        The values of the operation's other arguments, in the order of its signature.
+    saved : tuple or None
+        What the gradient rules ask for, named by ``op.saved_names``. None once freed.
+    shape, dtype
+        Of the output.
+    sequence : int
+        Counts up with every node made. Inputs are always older than what is made of
+        them, so *the reverse of this order is a topological order*.
+    frame : Frame or None
+        The module call in which it ran.
+    origin : tuple of (str, int) or None
+        File and line, where :class:`record_origin` was on.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "dtype",
+        "frame",
+        "inputs",
+        "op",
+        "origin",
+        "params",
+        "saved",
+        "sequence",
+        "shape",
+    )
+
+    def __init__(
+        self,
+        op: Op[Any],
+        inputs: tuple[Any, ...],
+        params: tuple[Any, ...],
+        saved: tuple[Any, ...],
+        out: np.ndarray,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.params = params
+        self.saved: tuple[Any, ...] | None = saved
+        self.shape = out.shape
+        self.dtype = out.dtype
+        self.sequence = next(_sequence)
+        self.frame = state.frame
+        self.origin: tuple[str, int] | None = _caller() if state.record_origin else None
+
+    @property
+    def name(self) -> str:
+        """Of the operation."""
+        return self.op.name
+
+    def parents(self) -> list[Node | Tensor]:
+        """Those inputs into which gradient flows."""
+        return [p for p, wanted in zip(self.inputs, self.needs(), strict=True) if wanted]
+
+    def needs(self) -> tuple[bool, ...]:
+        """For each input, whether gradient flows into it."""
+        return tuple(wants_gradient(p) for p in self.inputs)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} #{self.sequence} {self.shape}>"
+
+
+def wants_gradient(source: object) -> bool:
+    """Whether an entry of ``Node.inputs`` is a node or a leaf, not a bare value."""
+    return type(source) is Node or getattr(source, "requires_grad", False) is True
+
+
+def _caller() -> tuple[str, int] | None:
+    """File and line of the innermost frame outside this package."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_package):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

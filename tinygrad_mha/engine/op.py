@@ -1,0 +1,448 @@
+"""One operation, one place: its formula, its forward, its gradient, side by side.
+
+An operation is defined like this, and the definition registers it::
+
+    @op("C = A · B", symbol="@")
+    def matmul(a, b):
+        '''Matrix product …'''
+        return kernels.matmul(a, b)
+
+    @matmul.gradient("a", "dA = dC · Bᵀ")
+    def matmul_da(dy, b):
+        return matmul(dy, b.mT)
+
+    @matmul.gradient("b", "dB = Aᵀ · dC")
+    def matmul_db(dy, a):
+        return matmul(a.mT, dy)
+
+**The names of a rule's parameters say what the operation must save.** Beside the
+incoming gradient (always first) a rule may ask for
+
+* an input by its name (``a``), or only its shape (``a_shape``);
+* the output: ``out``;
+* any other argument of the forward by its name (``dim``).
+
+**One rule, two uses.** A rule is written with operations and operators that
+exist on arrays and on tensors alike. An ordinary backward calls it with arrays:
+no graph, no tensors, fast. With ``create_graph=True`` it is called with tensors,
+so the backward pass is itself a graph and gradients have gradients.
+
+Where one pass over the data gives the gradients of several inputs at once, a
+``fused_gradient`` may stand beside the rules. It is used on arrays only, and may
+also ask for what the forward computed on the way (``extras``). The generic
+checks hold it to the rules.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from types import FunctionType
+from typing import Any, Generic, ParamSpec, TypeAlias
+
+import numpy as np
+
+from .modes import state
+from .node import Node
+from .tensor import UFUNCS, Tensor
+
+P = ParamSpec("P")
+
+#: What a forward or a rule works on: an ndarray, a Tensor (rules only), or a Python number.
+Value: TypeAlias = Any
+
+#: Follows one axis through an operation:
+#: (axis, which input, shapes of the inputs, shape of the output, params by name)
+#: -> the axis of the output that it became, or None where it ends.
+AxisRule: TypeAlias = Callable[
+    [int, int, list[tuple[int, ...]], tuple[int, ...], dict[str, Any]], int | None
+]
+
+#: Every operation by its name, in the order of definition.
+REGISTRY: dict[str, Op[Any]] = {}
+
+_REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arguments on which the generic checks try an operation.
+
+    Parameters
+    ----------
+    inputs : tuple
+        For each input a shape, filled with random numbers from `domain`; or an
+        array, passed as it is (indices, masks); or None.
+    params : dict
+        The other arguments.
+    domain : (float, float)
+        Bounds of the random numbers.
+    """
+
+    inputs: tuple[Any, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    domain: tuple[float, float] = (-2.0, 2.0)
+
+    def arrays(self, rng: np.random.Generator, dtype: Any = np.float64) -> list[Any]:
+        """Draw the inputs."""
+        low, high = self.domain
+        return [
+            np.asarray(rng.uniform(low, high, x), dtype=dtype) if isinstance(x, tuple) else x
+            for x in self.inputs
+        ]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The gradient of one operation with respect to one of its inputs."""
+
+    of: str
+    text: str
+    function: Callable[..., Value]
+    takes: tuple[str, ...]
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """File and line where the rule is written."""
+        return _where(self.function)
+
+
+class Op(Generic[P]):
+    """A registered operation; calling it runs it and, where needed, records it.
+
+    Arrays in, array out: an operation called without any tensor computes and
+    returns a plain array. That is how gradient rules run when nobody asks for
+    gradients of gradients.
+
+    Attributes
+    ----------
+    name, formula, symbol : str
+        How it is called, in code, in mathematics, in a picture.
+    forward : callable
+        Arrays in, array out.
+    rules : dict of str to Rule
+        Its gradient, one rule per differentiable input.
+    samples : tuple of Sample
+        What the generic checks run it on.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[P, Value],
+        formula: str,
+        *,
+        symbol: str | None = None,
+        inputs: int | None = None,
+        reduce: Callable[[Value, tuple[int, ...]], Value] | None = None,
+        axis: AxisRule | None = None,
+        ufunc: np.ufunc | None = None,
+        extras: tuple[str, ...] = (),
+        samples: tuple[Sample, ...] = (),
+        method: bool = True,
+        torch: str | None = None,
+    ) -> None:
+        assert isinstance(forward, FunctionType)
+        self.forward = forward
+        self.name = forward.__name__
+        self.formula = formula
+        self.symbol = symbol or self.name
+        self.reduce = reduce
+        self.axis = axis
+        self.extras = extras
+        self.samples = samples
+        self.torch = torch
+        self.rules: dict[str, Rule] = {}
+        self.fused: Rule | None = None
+        self.saved_names: tuple[str, ...] = ()
+        self._read_signature(inputs)
+        self.__doc__ = forward.__doc__
+        self.__name__ = self.name
+        self.__qualname__ = forward.__qualname__
+        self.__module__ = forward.__module__
+        self.__wrapped__ = forward
+        self._pick: Callable[[tuple[Any, ...]], tuple[Any, ...]] = _nothing
+        self._pickers: dict[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {}
+        if self.name in REGISTRY:
+            raise ValueError(f"op: an operation named {self.name!r} is registered already")
+        REGISTRY[self.name] = self
+        if ufunc is not None:
+            UFUNCS[ufunc] = self
+        if method:
+            setattr(Tensor, self.name, _as_method(self))
+
+    def _read_signature(self, inputs: int | None) -> None:
+        """Split the forward's parameters into inputs and the rest."""
+        parameters = list(inspect.signature(self.forward).parameters.values())
+        self.variadic = parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+        count = 1 if self.variadic else inputs
+        if count is None:
+            count = sum(p.annotation in ("Value", "Value | None") for p in parameters)
+        self.input_names = tuple(p.name for p in parameters[:count])
+        self.param_names = tuple(p.name for p in parameters[count:])
+        self._input_defaults = tuple(p.default for p in parameters[:count])
+        self._param_defaults = tuple(p.default for p in parameters[count:])
+        self._has_required = _REQUIRED in self._param_defaults
+
+    # -- definition -----------------------------------------------------------------
+
+    def gradient(self, of: str, text: str) -> Callable[[FunctionType], FunctionType]:
+        """Register the rule of one input; decorates the function that is the rule.
+
+        Parameters
+        ----------
+        of : str
+            Name of the input.
+        text : str
+            The rule as mathematics, for pictures and ``explain``.
+        """
+        if of not in self.input_names:
+            raise ValueError(f"{self.name}.gradient: no input {of!r}, only {self.input_names}")
+
+        def register(function: FunctionType) -> FunctionType:
+            takes = self._check_takes(function)
+            if extra := set(takes) & set(self.extras):
+                raise ValueError(
+                    f"{function.__name__}: a rule cannot ask for {sorted(extra)}, which the forward "
+                    "computed from its inputs: the gradient of the gradient would miss them"
+                )
+            self.rules[of] = Rule(of, text, function, takes)
+            self._plan()
+            return function
+
+        return register
+
+    def fused_gradient(self, function: FunctionType) -> FunctionType:
+        """Register a fast path for arrays; it returns one gradient per input.
+
+        Its second parameter, ``needs``, is a tuple of booleans: which inputs want theirs.
+        """
+        self.fused = Rule("*", "", function, self._check_takes(function, skip=2))
+        self._plan()
+        return function
+
+    def _check_takes(self, function: FunctionType, skip: int = 1) -> tuple[str, ...]:
+        takes = tuple(inspect.signature(function).parameters)[skip + self.variadic :]
+        unknown = set(takes) - set(self._all_names())
+        if unknown:
+            raise ValueError(
+                f"{function.__name__}: {sorted(unknown)} name nothing that {self.name} can save; "
+                f"there are {self._all_names()}"
+            )
+        return takes
+
+    def _all_names(self) -> tuple[str, ...]:
+        """Everything that can be saved, in the order in which ``__call__`` lays it out."""
+        shapes = tuple(f"{name}_shape" for name in self.input_names)
+        return (*self.input_names, *self.param_names, "out", *self.extras, *shapes)
+
+    def _plan(self) -> None:
+        """Decide once what a call saves, and where each rule finds its share of it."""
+        every = self._all_names()
+        rules = [*self.rules.values(), *([self.fused] if self.fused else [])]
+        wanted = {name for rule in rules for name in rule.takes}
+        self.saved_names = tuple(name for name in every if name in wanted)
+        self._pick = _picker(every, self.saved_names)
+        self._pickers = {rule.of: _picker(self.saved_names, rule.takes) for rule in rules}
+        self._saves_shapes = any(name.endswith("_shape") for name in self.saved_names)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether it has a gradient at all."""
+        return bool(self.rules)
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """File and line where the operation is written."""
+        return _where(self.forward)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}: {self.formula}>"
+
+    # -- use ------------------------------------------------------------------------
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run the operation; see ``help`` of its name for the arguments."""
+        inputs, params = args, self._param_defaults
+        if kwargs or self._has_required or len(args) != len(self.input_names) or self.variadic:
+            inputs, params = self._bind(args, kwargs)
+        arrays = []
+        lifted = recording = False
+        for value in inputs:
+            if isinstance(value, Tensor):
+                lifted = True
+                if value.requires_grad:
+                    recording = True
+                arrays.append(value.data)
+            else:
+                arrays.append(value)
+        try:
+            if self.variadic:  # what follows *inputs can only be given by name
+                out = self.forward(*arrays, **dict(zip(self.param_names, params, strict=True)))
+            else:
+                out = self.forward(*arrays, *params)  # type: ignore[call-arg]
+        except (TypeError, ValueError, IndexError) as error:
+            raise self._explain(error, inputs) from error
+        extras: tuple[Any, ...] = ()
+        if self.extras:
+            out, *rest = out
+            extras = tuple(rest)
+        if not lifted:
+            return out
+        if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
+            out = np.asarray(out)
+        if recording and state.grad_enabled and self.rules:
+            return Tensor(out, True, self._record(inputs, tuple(arrays), params, out, extras))
+        return Tensor(out)
+
+    def _record(
+        self,
+        inputs: tuple[Any, ...],
+        arrays: tuple[Any, ...],
+        params: tuple[Any, ...],
+        out: np.ndarray,
+        extras: tuple[Any, ...],
+    ) -> Node:
+        sources = tuple(
+            (x.grad_fn or x) if isinstance(x, Tensor) and x.requires_grad else array
+            for x, array in zip(inputs, arrays, strict=True)
+        )
+        named = (arrays,) if self.variadic else arrays
+        shapes: tuple[Any, ...] = ()
+        if self._saves_shapes:
+            if self.variadic:
+                shapes = (tuple(map(np.shape, arrays)),)
+            else:
+                shapes = tuple(map(np.shape, arrays))
+        saved = self._pick((*named, *params, out, *extras, *shapes))
+        return Node(self, sources, params, saved, out)
+
+    def _bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Sort the arguments into inputs and params, as Python itself would."""
+        count = len(args) if self.variadic else len(self.input_names)
+        inputs, params = list(args[:count]), list(args[count:])
+        names = () if self.variadic else self.input_names
+        for group, group_names, defaults in (
+            (inputs, names, self._input_defaults),
+            (params, self.param_names, self._param_defaults),
+        ):
+            for name, default in list(zip(group_names, defaults, strict=False))[len(group) :]:
+                value = kwargs.pop(name, default)
+                if value is _REQUIRED:
+                    raise TypeError(f"{self.name}: the argument {name!r} is missing")
+                group.append(value)
+        if kwargs or len(params) > len(self.param_names):
+            signature = f"{self.name}{inspect.signature(self.forward)}"
+            what = ", ".join(kwargs) if kwargs else f"{len(args)} positional arguments"
+            raise TypeError(f"{self.name}: {what} not understood; the signature is {signature}")
+        return tuple(inputs), tuple(params)
+
+    def _explain(self, error: Exception, inputs: tuple[Any, ...]) -> Exception:
+        """Build the same kind of error, naming the operation and its inputs in the user's order."""
+        names = self.input_names if not self.variadic else [f"#{i}" for i in range(len(inputs))]
+        rows = [
+            f"  {name}: {describe(value)}" for name, value in zip(names, inputs, strict=False)
+        ]
+        message = str(error)
+        if not message.startswith(f"{self.name}: "):
+            message = f"{self.name}: {message}"
+        kind = IndexError if isinstance(error, np.exceptions.AxisError) else type(error)
+        return kind("\n".join([message, *rows]))
+
+    # -- backward -------------------------------------------------------------------
+
+    def rule_of(self, index: int) -> Rule | None:
+        """Return the rule of the input at this position; None where there is none."""
+        return self.rules.get(self.input_names[0 if self.variadic else index])
+
+    def apply_rule(self, rule: Rule, index: int, dy: Value, saved: tuple[Any, ...]) -> Value:
+        """Gradient of the input at `index`, from that of the output."""
+        values = self._pickers[rule.of](saved)
+        return rule.function(dy, index, *values) if self.variadic else rule.function(dy, *values)
+
+    def apply_fused(
+        self, dy: np.ndarray, needs: tuple[bool, ...], saved: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """Gradients of all inputs at once, on arrays."""
+        assert self.fused is not None
+        result: tuple[Any, ...] = self.fused.function(dy, needs, *self._pickers["*"](saved))
+        return result
+
+
+def op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:
+    """Define and register an operation; decorates its forward.
+
+    Parameters
+    ----------
+    formula : str
+        What it computes, as mathematics.
+    **options
+        ``symbol`` short sign for pictures; ``inputs`` how many leading parameters are
+        arrays (default: those annotated ``Value``); ``reduce`` how a gradient is brought
+        back to a broadcast input's shape; ``axis`` what happens to an axis; ``ufunc`` the
+        NumPy function that means the same; ``extras`` names of what the forward returns
+        besides its output; ``samples`` for the generic checks; ``method`` whether it is a
+        method of Tensor too; ``torch`` its counterpart, where the name differs.
+
+    Returns
+    -------
+    callable
+        A decorator that turns the function into an :class:`Op`.
+    """
+
+    def define(forward: Callable[P, Value]) -> Op[P]:
+        return Op(forward, formula, **options)
+
+    return define
+
+
+def describe(value: object) -> str:
+    """Dtype and shape of an array or tensor; the value itself of anything else."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    return repr(value)[:80] if shape is None or dtype is None else f"{dtype} {tuple(shape)}"
+
+
+def plain(value: Value) -> Any:
+    """Return the array of a tensor, and anything else as it is."""
+    return value.data if isinstance(value, Tensor) else value
+
+
+def _as_method(operation: Op[Any]) -> FunctionType:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return operation(self, *args, **kwargs)
+
+    method.__name__ = operation.name
+    method.__doc__ = operation.__doc__
+    method.__wrapped__ = operation.forward  # type: ignore[attr-defined]
+    return method  # type: ignore[return-value]
+
+
+def _picker(
+    have: tuple[str, ...], want: tuple[str, ...]
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return the fastest function that takes `want` out of a tuple laid out as `have`."""
+    if have == want:
+        return _everything
+    where = [have.index(name) for name in want]
+    if not where:
+        return _nothing
+    if len(where) == 1:
+        only = where[0]
+        return lambda values: (values[only],)
+    return itemgetter(*where)
+
+
+def _nothing(_: tuple[Any, ...]) -> tuple[Any, ...]:
+    return ()
+
+
+def _everything(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return values
+
+
+def _where(function: Callable[..., Any]) -> tuple[str, int]:
+    code = inspect.unwrap(function).__code__  # type: ignore[attr-defined]
+    return code.co_filename, code.co_firstlineno

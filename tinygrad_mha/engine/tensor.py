@@ -1,0 +1,322 @@
+"""The value: an array, its gradient, and the node that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FLOATING = "f"
+
+#: numpy ufunc -> operation, filled as operations register themselves.
+UFUNCS: dict[np.ufunc, Callable[..., Any]] = {}
+
+
+class Tensor:
+    """An n-dimensional array that remembers how it was made.
+
+    Parameters
+    ----------
+    data : array_like
+        The values. A NumPy array is kept as it is, without a copy.
+    requires_grad : bool, default False
+        Whether :meth:`backward` is to fill :attr:`grad`. Floating dtypes only.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        The values.
+    grad : Tensor or None
+        The accumulated gradient, of the shape and dtype of `data`.
+    grad_fn : Node or None
+        The operation that made this tensor; None for a leaf.
+
+    Raises
+    ------
+    RuntimeError
+        `requires_grad` is asked of integers or booleans.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> x = tm.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "data", "grad", "grad_fn", "requires_grad")
+
+    def __init__(
+        self, data: npt.ArrayLike, requires_grad: bool = False, grad_fn: Node | None = None
+    ) -> None:
+        if type(data) is not np.ndarray:
+            data = _as_array(data)
+        if requires_grad and data.dtype.kind != _FLOATING:
+            raise RuntimeError(
+                f"requires_grad: only floating tensors carry a gradient, this one is {data.dtype}; "
+                "convert it first, for example with .float()"
+            )
+        self.data: np.ndarray = data
+        self.grad: Tensor | None = None
+        self.requires_grad = requires_grad
+        self.grad_fn = grad_fn
+
+    if TYPE_CHECKING:
+        # Operations attach themselves as methods when they register: tensor.exp(), tensor.sum(0), …
+        def __getattr__(self, name: str) -> Any: ...
+
+    # -- what it is ---------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements, a NumPy dtype."""
+        return self.data.dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return self.grad_fn is None
+
+    def size(self, dim: int | None = None) -> tuple[int, ...] | int:
+        """Shape, or the size of one dimension."""
+        return self.data.shape if dim is None else self.data.shape[dim]
+
+    def dim(self) -> int:
+        """Return the number of dimensions."""
+        return self.data.ndim
+
+    def numel(self) -> int:
+        """Return the number of elements."""
+        return self.data.size
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are floating-point numbers."""
+        return self.data.dtype.kind == _FLOATING
+
+    def __len__(self) -> int:
+        if self.data.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.data.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.data.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.data.shape[0]))
+
+    def __repr__(self) -> str:
+        if self.data.size == 0:
+            body = f"[], shape={self.shape}"
+        else:
+            body = np.array2string(self.data, separator=", ", prefix="tensor(")
+        notes = "" if self.data.dtype in _PLAIN else f", dtype={self.data.dtype}"
+        if self.grad_fn is not None:
+            notes += f", grad_fn=<{self.grad_fn.op.name}>"
+        elif self.requires_grad:
+            notes += ", requires_grad=True"
+        return f"tensor({body}{notes})"
+
+    # -- out of the graph ---------------------------------------------------------
+
+    def item(self) -> Any:
+        """Return the one element as a Python number.
+
+        Raises
+        ------
+        ValueError
+            There is not exactly one element.
+        """
+        if self.data.size != 1:
+            raise ValueError(f"item: needs exactly one element, the shape is {self.shape}")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """Return the elements as nested Python lists."""
+        return self.data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ValueError(
+                f"the truth of a tensor with {self.data.size} elements is ambiguous; "
+                "say .any() or .all()"
+            )
+        return bool(self.data.item())
+
+    def __index__(self) -> int:
+        if self.data.dtype.kind not in "iu" or self.data.size != 1:
+            raise TypeError("only an integer tensor with one element can be an index")
+        return int(self.data.item())
+
+    def numpy(self) -> np.ndarray:
+        """Return the array itself, sharing memory.
+
+        Raises
+        ------
+        RuntimeError
+            The tensor requires a gradient; NumPy would lose it silently.
+        """
+        if self.requires_grad:
+            raise RuntimeError(
+                "numpy: this tensor requires a gradient, which NumPy cannot follow; "
+                "say .detach().numpy()"
+            )
+        return self.data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """``np.exp(t)``, ``array + t``: a tensor again, with its gradient, never a bare array."""
+        operation = UFUNCS.get(ufunc)
+        if method != "__call__" or kwargs or operation is None:
+            return NotImplemented
+        return operation(*inputs)
+
+    def detach(self) -> Tensor:
+        """Return the same values, sharing memory, cut off from the graph."""
+        return Tensor(self.data)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Switch the wish for a gradient, in place; leaves only.
+
+        Raises
+        ------
+        RuntimeError
+            The tensor is not a leaf, or not floating.
+        """
+        if self.grad_fn is not None and not requires_grad:
+            raise RuntimeError("requires_grad_: only a leaf can be switched; use .detach()")
+        if requires_grad and self.data.dtype.kind != _FLOATING:
+            raise RuntimeError(f"requires_grad_: a {self.data.dtype} tensor carries no gradient")
+        self.requires_grad = requires_grad
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.grad_fn is not None:
+            raise RuntimeError(
+                "deepcopy: only leaves can be copied with their graph; use .detach().clone()"
+            )
+        copy = type(self).__new__(type(self))
+        Tensor.__init__(copy, self.data.copy(), self.requires_grad)
+        memo[id(self)] = copy
+        if self.grad is not None:
+            copy.grad = Tensor(self.grad.data.copy())
+        return copy
+
+    # -- gradients ----------------------------------------------------------------
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        *,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every leaf it depends on.
+
+        Parameters
+        ----------
+        gradient : Tensor, optional
+            What flows in from outside, of this tensor's shape. A tensor with one
+            element needs none: it is 1.
+        retain_graph : bool, optional
+            Keep the saved values, so that backward can run again. Default: `create_graph`.
+        create_graph : bool, default False
+            Record the backward pass too, so that gradients have gradients.
+
+        Raises
+        ------
+        RuntimeError
+            No graph; or the graph's saved values are freed; or `gradient` is missing
+            or of another shape.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> w = tm.tensor(3.0, requires_grad=True)
+        >>> (w**2).backward()
+        >>> w.grad
+        tensor(6.)
+        """
+        from .backward import backward
+
+        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+
+_PLAIN = (np.dtype("float32"), np.dtype("int64"), np.dtype("bool"))
+
+
+def _as_array(data: npt.ArrayLike) -> np.ndarray:
+    """Convert as PyTorch does: Python floats become float32, NumPy values keep their dtype."""
+    if isinstance(data, Tensor):
+        return data.data
+    array = np.asarray(data)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"data: cannot make a tensor of {type(data).__name__} with dtype {array.dtype}; "
+            "numbers and booleans only, in nested lists of equal length"
+        )
+    if array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
+        array = array.astype(np.float32)
+    return array
+
+
+def tensor(data: Any, *, dtype: npt.DTypeLike = None, requires_grad: bool = False) -> Tensor:
+    """Make a tensor that owns a copy of `data`.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers, nested lists, an array or a tensor. Python floats become float32;
+        what has a dtype keeps it.
+    dtype : dtype, optional
+        Convert to this one.
+    requires_grad : bool, default False
+        Whether backward is to fill ``.grad``.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    TypeError
+        `data` is not made of numbers or booleans.
+    ValueError
+        Nested lists of different lengths.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.tensor([[1.0, 2.0], [3.0, 4.0]]).shape
+    (2, 2)
+    """
+    if isinstance(data, list | tuple) and any(isinstance(x, Tensor) for x in data):
+        data = [np.asarray(x) for x in data]
+        array = np.stack(data)
+    else:
+        array = _as_array(data)
+    return Tensor(np.array(array, dtype=dtype, order="C"), requires_grad)

@@ -1,0 +1,147 @@
+"""Matrix products. All of them run on the one matmul kernel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import kernels
+from ..engine import Sample, op
+from ..engine.op import Value
+from .axes import Shape, batch_axis, matmul_axis
+from .reduce import sum
+from .shape import reshape, sum_to, unsqueeze
+
+
+@op(
+    "C = A · B",
+    symbol="@",
+    axis=matmul_axis,
+    samples=(
+        Sample(((2, 3), (3, 4))),
+        Sample(((3,), (3,))),
+        Sample(((3,), (2, 3, 4))),
+        Sample(((2, 2, 3), (3,))),
+        Sample(((2, 1, 2, 3), (3, 3, 2))),
+        Sample(((2, 0), (0, 3))),
+    ),
+)
+def matmul(a: Value, b: Value) -> Value:
+    """Matrix product over the last two axes; axes before them broadcast.
+
+    Parameters
+    ----------
+    a : Tensor
+        ``(..., n, k)`` or ``(k,)``.
+    b : Tensor
+        ``(..., k, m)`` or ``(k,)``.
+
+    Returns
+    -------
+    Tensor
+        ``(..., n, m)``, without the axis that a 1-d operand does not have.
+
+    Raises
+    ------
+    ValueError
+        The inner sizes differ, the batch axes do not broadcast, or an operand is 0-d.
+    TypeError
+        The dtypes differ.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> (tm.ones(2, 3) @ tm.ones(3, 4)).shape
+    (2, 4)
+    """
+    return kernels.matmul(a, b)
+
+
+@matmul.gradient("a", "dA = dC · Bᵀ")
+def matmul_da(dy: Value, b: Value, a_shape: Shape) -> Value:
+    if b.ndim == 1:  # (..., n, k) · (k,): every row of A met the one b
+        da = unsqueeze(dy, dy.ndim) * b
+    elif len(a_shape) == 1:  # (k,) · (..., k, m): one row
+        da = reshape(matmul(unsqueeze(dy, dy.ndim - 1), b.mT), (*b.shape[:-2], b.shape[-2]))
+    else:
+        da = matmul(dy, b.mT)
+    return da if da.shape == a_shape else sum_to(da, a_shape)
+
+
+@matmul.gradient("b", "dB = Aᵀ · dC")
+def matmul_db(dy: Value, a: Value, b_shape: Shape) -> Value:
+    if a.ndim == 1:
+        # (k,) · (k,) or (..., k, m): each element of a met a row of B
+        db = a * dy if len(b_shape) == 1 else unsqueeze(a, 1) * unsqueeze(dy, dy.ndim - 1)
+    elif len(b_shape) == 1:  # (..., n, k) · (k,): one column
+        db = matmul(a.mT, unsqueeze(dy, dy.ndim))
+        db = reshape(db, db.shape[:-1])
+    else:
+        db = matmul(a.mT, dy)
+    return db if db.shape == b_shape else sum_to(db, b_shape)
+
+
+@op(
+    "y = x · Wᵀ + b",
+    axis=batch_axis,
+    samples=(
+        Sample(((2, 3), (4, 3), (4,))),
+        Sample(((2, 2, 3), (4, 3), None)),
+        Sample(((3,), (4, 3), (4,))),
+        Sample(((0, 3), (4, 3), (4,))),
+    ),
+    inputs=3,
+    torch="nn.functional.linear",
+    method=False,
+)
+def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
+    """Affine map of the last axis.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``(..., in_features)``.
+    weight : Tensor
+        ``(out_features, in_features)``.
+    bias : Tensor, optional
+        ``(out_features,)``.
+
+    Returns
+    -------
+    Tensor
+        ``(..., out_features)``.
+
+    Raises
+    ------
+    ValueError
+        The sizes do not fit.
+    """
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"the last axis of x, in shape {x.shape}, must match the last of weight, in shape "
+            f"{weight.shape}, which is (out_features, in_features)"
+        )
+    # one product for all leading axes: (..., in) -> (rows, in)
+    rows = kernels.matmul(_rows(x), weight.T, bias=bias)
+    return rows if x.ndim == 2 else rows.reshape(*x.shape[:-1], weight.shape[0])
+
+
+@linear.gradient("x", "dx = dy · W")
+def linear_dx(dy: Value, weight: Value) -> Value:
+    return matmul(dy, weight)
+
+
+@linear.gradient("weight", "dW = dyᵀ · x, summed over the leading axes")
+def linear_dweight(dy: Value, x: Value) -> Value:
+    # (..., out)ᵀ · (..., in), all leading axes as rows
+    return matmul(_rows(dy).mT, _rows(x))
+
+
+@linear.gradient("bias", "db = Σ dy over the leading axes")
+def linear_dbias(dy: Value) -> Value:
+    return sum(_rows(dy), 0)
+
+
+def _rows(x: Any) -> Any:
+    # (..., n) -> (rows, n); the count is spelt out because −1 is ambiguous where n is 0
+    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))

@@ -1,0 +1,46 @@
+"""Python's operators on tensors: ``a + b``, ``2 * a``, ``a @ b``, ``a == b``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine import Op, Tensor
+from .elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
+from .linalg import matmul
+
+_BINARY = {
+    "add": add,
+    "sub": sub,
+    "mul": mul,
+    "truediv": div,
+    "pow": pow,
+    "matmul": matmul,
+}
+_COMPARISONS = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
+_OPERANDS = (Tensor, np.ndarray, int, float, np.generic)
+
+
+def _forward(operation: Op[Any]) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return operation(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return method
+
+
+def _reflected(operation: Op[Any]) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return operation(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+
+    return method
+
+
+def attach(tensor: type[Tensor]) -> None:
+    """Give the class its operators. Tensors stay hashable, by identity."""
+    for name, operation in {**_BINARY, **_COMPARISONS}.items():
+        setattr(tensor, f"__{name}__", _forward(operation))
+    for name, operation in _BINARY.items():
+        setattr(tensor, f"__r{name}__", _reflected(operation))
+    setattr(tensor, "__neg__", lambda self: neg(self))  # noqa: B010
