@@ -1,1 +1,53 @@
-"""Multi-head attention on its own autograd engine, with every head drawn."""
+"""Multi-head attention on its own autograd engine, with every head drawn.
+
+The usual way in::
+
+    import tinygrad_mha as tm
+
+Names follow PyTorch wherever PyTorch has the thing.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from . import autograd, nn, optim
+from .engine import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
+from .ops import *  # noqa: F403
+from .ops import __all__ as _operations
+
+__version__ = "0.1.0"
+
+
+def save(
+    tensors: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write named tensors to a safetensors file; see ``interop.safetensors.save``."""
+    from .interop import safetensors
+
+    safetensors.save(tensors, path, metadata)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read the named tensors of a safetensors file; see ``interop.safetensors.load``."""
+    from .interop import safetensors
+
+    return safetensors.load(path)
+
+
+__all__ = [
+    "Tensor",
+    "autograd",
+    "enable_grad",
+    "is_grad_enabled",
+    "load",
+    "nn",
+    "no_grad",
+    "optim",
+    "save",
+    "set_grad_enabled",
+    "tensor",
+    *_operations,
+]

@@ -1,0 +1,1 @@
+"""One file per neighbour, each imported only when asked for."""

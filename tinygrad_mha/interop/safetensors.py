@@ -1,0 +1,113 @@
+"""Checkpoints as safetensors files: data with names, never code."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
+
+from ..engine import Tensor
+
+
+def save(
+    tensors: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write named tensors to a file; either the whole file appears or nothing does.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor or array
+        For example ``model.state_dict()``.
+    path : path
+        Where; an existing file is replaced.
+    metadata : mapping of str to str, optional
+        What else is to be known, for example how the model was made.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, tinygrad_mha as tm
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tm.save({"w": tm.ones(2)}, folder + "/w.safetensors")
+    ...     tm.load(folder + "/w.safetensors")
+    {'w': tensor([1., 1.])}
+    """
+    arrays = {k: np.ascontiguousarray(getattr(v, "data", v)) for k, v in tensors.items()}
+    content = to_bytes(arrays, None if metadata is None else dict(metadata))
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read what :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file.
+
+    Returns
+    -------
+    dict of str to Tensor
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not a safetensors file, or is cut short.
+    """
+    try:
+        return {name: Tensor(array) for name, array in load_file(path).items()}
+    except SafetensorError as error:
+        raise ValueError(f"load: {os.fspath(path)} is not a whole safetensors file: {error}") from error
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read the metadata that :func:`save` was given.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file.
+
+    Returns
+    -------
+    dict of str to str
+        Empty where there was none.
+    """
+    with open(path, "rb") as file:  # the header: its length in eight bytes, then JSON
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    found: dict[str, str] = header.get("__metadata__", {})
+    return found
+
+
+def _umask() -> int:
+    """Ask for the process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

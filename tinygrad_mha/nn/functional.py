@@ -1,0 +1,43 @@
+"""The layers' functions without the layers: ``import tinygrad_mha.nn.functional as F``."""
+
+from ..ops import (
+    additive_scores,
+    attention_weights,
+    cross_entropy,
+    dot_scores,
+    dropout,
+    embedding,
+    gelu,
+    layer_norm,
+    linear,
+    log_softmax,
+    masked_softmax,
+    merge_heads,
+    relu,
+    scaled_dot_product_attention,
+    sigmoid,
+    softmax,
+    split_heads,
+    tanh,
+)
+
+__all__ = [
+    "additive_scores",
+    "attention_weights",
+    "cross_entropy",
+    "dot_scores",
+    "dropout",
+    "embedding",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "log_softmax",
+    "masked_softmax",
+    "merge_heads",
+    "relu",
+    "scaled_dot_product_attention",
+    "sigmoid",
+    "softmax",
+    "split_heads",
+    "tanh",
+]

@@ -1,0 +1,196 @@
+"""The layers that everyone expects: Linear, LayerNorm, Embedding, Dropout, activations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import ops
+from ..engine import Tensor
+from .module import Module, Parameter
+
+
+def _uniform(bound: float, *shape: int) -> Parameter:
+    return Parameter(ops.generator().uniform(-bound, bound, shape).astype(np.float32))
+
+
+class Linear(Module):
+    """y = x Wᵀ + b on the last axis.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Widths.
+    bias : bool, default True
+        Whether there is a b.
+
+    Attributes
+    ----------
+    weight : Parameter
+        ``(out_features, in_features)``, at first uniform within ±1/√in_features.
+    bias : Parameter or None
+        ``(out_features,)``, likewise.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.Linear(3, 4)(tm.zeros(2, 5, 3)).shape
+    (2, 5, 4)
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        bound = 1 / math.sqrt(in_features) if in_features else 0.0
+        self.weight = _uniform(bound, out_features, in_features)
+        self.bias = _uniform(bound, out_features) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        y: Tensor = ops.linear(x, self.weight, self.bias)
+        return y
+
+    def extra_repr(self) -> str:
+        """Sizes and options, for the printed form."""
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class LayerNorm(Module):
+    """Bring the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
+
+    Parameters
+    ----------
+    normalized_shape : int
+        Width d of the last axis.
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        ``(d,)``, at first 1 and 0.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.LayerNorm(4)(tm.randn(2, 4)).shape
+    (2, 4)
+    """
+
+    def __init__(self, normalized_shape: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.normalized_shape, self.eps = normalized_shape, eps
+        self.weight = Parameter(np.ones(normalized_shape, np.float32))
+        self.bias = Parameter(np.zeros(normalized_shape, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``(..., d)``."""
+        y: Tensor = ops.layer_norm(x, self.weight, self.bias, self.eps)
+        return y
+
+    def extra_repr(self) -> str:
+        """Sizes and options, for the printed form."""
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class Embedding(Module):
+    """A table with one learned row per index.
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim : int
+        Rows and columns.
+
+    Attributes
+    ----------
+    weight : Parameter
+        ``(num_embeddings, embedding_dim)``, at first standard normal.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.Embedding(10, 4)(tm.tensor([[1, 2, 3]])).shape
+    (1, 3, 4)
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.weight = Parameter(ops.randn(num_embeddings, embedding_dim))
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Look up rows: ``(...)`` to ``(..., embedding_dim)``."""
+        y: Tensor = ops.embedding(self.weight, index)
+        return y
+
+    def extra_repr(self) -> str:
+        """Sizes and options, for the printed form."""
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class Dropout(Module):
+    """In training, drop each element with probability p and scale the rest by 1/(1 − p).
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.Dropout(0.5).eval()(tm.ones(3))
+    tensor([1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"Dropout: p is {p}, expected a probability from 0 to 1")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop, in training; pass `x` on as it is, in evaluation."""
+        return ops.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        """Sizes and options, for the printed form."""
+        return f"p={self.p}"
+
+
+class ReLU(Module):
+    """max(x, 0), elementwise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        y: Tensor = ops.relu(x)
+        return y
+
+
+class GELU(Module):
+    """Gaussian error linear unit, elementwise.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        Exact, or the tanh formula.
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        y: Tensor = ops.gelu(x, self.approximate)
+        return y
+
+
+class Tanh(Module):
+    """Hyperbolic tangent, elementwise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        y: Tensor = ops.tanh(x)
+        return y

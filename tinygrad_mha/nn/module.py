@@ -1,0 +1,255 @@
+"""Modules: functions with parameters, and a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..engine import Frame, Scope, Tensor
+from ..engine.modes import state
+
+M = TypeVar("M", bound="Module")
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns: it requires a gradient, and the module lists it.
+
+    Parameters
+    ----------
+    data : Tensor or array_like
+        The first values.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.Parameter(tm.zeros(2)).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+
+
+class Module:
+    """Base class of layers and models.
+
+    A subclass makes its parameters and its inner modules in ``__init__``, as plain
+    attributes, after ``super().__init__()``; and says in ``forward`` what a call does.
+    What it learns is found among its attributes, in the order in which they were made.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> class Twice(tm.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.inner = tm.nn.Linear(3, 3)
+    ...     def forward(self, x):
+    ...         return self.inner(self.inner(x))
+    >>> [name for name, _ in Twice().named_parameters()]
+    ['inner.weight', 'inner.bias']
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        # the tag under which nodes of the graph remember this module, see engine.node.Scope
+        object.__setattr__(self, "_scope", Scope(type(self).__name__))
+        self.training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_scope" not in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is assigned before super().__init__() ran; "
+                "call it first"
+            )
+        object.__setattr__(self, name, value)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Say what a call does; every subclass has its own."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        outer = state.frame
+        state.frame = Frame(self._scope, outer)  # type: ignore[attr-defined]
+        try:
+            return self.forward(*args, **kwargs)
+        finally:
+            state.frame = outer
+
+    # -- what is inside ---------------------------------------------------------------
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Inner modules, one level down."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield this module and all inner ones by their dotted path; each module once."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            below = [(f"{path}.{n}" if path else n, child) for n, child in module.named_children()]
+            stack.extend(reversed(below))
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all inner ones."""
+        return (module for _, module in self.named_modules())
+
+    def children(self) -> Iterator[Module]:
+        """Inner modules, one level down."""
+        return (child for _, child in self.named_children())
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """All parameters by their dotted path; a shared one under its first name only."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix):
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield every parameter once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def num_parameters(self) -> int:
+        """How many numbers it learns."""
+        return sum(p.data.size for p in self.parameters())
+
+    # -- state ------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parameters by name, sharing memory with the module."""
+        return {name: p.detach() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy values in by name.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor or array
+            What :meth:`state_dict` gave.
+        strict : bool, default True
+            Missing and unexpected names are errors.
+
+        Raises
+        ------
+        KeyError
+            Names are missing or unexpected, or shapes differ. The message lists all of them,
+            and nothing has been changed.
+        """
+        own = dict(self.named_parameters())
+        given = {name: np.asarray(getattr(v, "data", v)) for name, v in state_dict.items()}
+        problems = [f"missing: {n} {own[n].shape}" for n in own if n not in given and strict]
+        problems += [f"unexpected: {n} {given[n].shape}" for n in given if n not in own and strict]
+        problems += [
+            f"mismatched: {n} is {given[n].shape}, the module's is {own[n].shape}"
+            for n in own
+            if n in given and given[n].shape != own[n].shape
+        ]
+        if problems:
+            raise KeyError(
+                f"load_state_dict of {type(self).__name__} changed nothing:\n  "
+                + "\n  ".join(problems)
+            )
+        for name, parameter in own.items():
+            if name in given:
+                parameter.data[...] = given[name]
+
+    def train(self: M, mode: bool = True) -> M:
+        """Switch to training, as dropout does it; returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """Switch to evaluation; returns the module."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def apply(self: M, function: Callable[[Module], object]) -> M:
+        """Call `function` on every inner module and on this one; returns the module."""
+        for module in self.modules():
+            function(module)
+        return self
+
+    def double(self: M) -> M:
+        """Convert every parameter to float64, in place; returns the module."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(np.float64)
+            parameter.grad = None
+        return self
+
+    def extra_repr(self) -> str:
+        """Sizes and options, for the printed form."""
+        return ""
+
+    def __repr__(self) -> str:
+        inner = [
+            f"  ({name}): " + repr(child).replace("\n", "\n  ")
+            for name, child in self.named_children()
+        ]
+        head = f"{type(self).__name__}({self.extra_repr()}"
+        return head + ("\n" + "\n".join(inner) + "\n)" if inner else ")")
+
+
+class Sequential(Module):
+    """Modules one after the other.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.Sequential(tm.nn.Linear(2, 3), tm.nn.ReLU())(tm.zeros(1, 2)).shape
+    (1, 3)
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__()
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+
+    def forward(self, x: Any) -> Any:
+        """Pass `x` through all of them."""
+        for module in self.children():
+            x = module(x)
+        return x
+
+
+class ModuleList(Module):
+    """A list of modules whose parameters count.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> len(tm.nn.ModuleList([tm.nn.Linear(2, 2) for _ in range(3)]))
+    3
+    """
+
+    def __init__(self, modules: Any = ()) -> None:
+        super().__init__()
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __len__(self) -> int:
+        return len(list(self.children()))
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self.children())[index]

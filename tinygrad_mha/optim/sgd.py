@@ -1,0 +1,56 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..engine import Tensor
+from .optimizer import Optimizer, in_range
+
+
+class SGD(Optimizer):
+    """w ← w − lr · b, with momentum b ← momentum · b + gradient (Polyak 1964, as in PyTorch).
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        What is to be learned.
+    lr : float, default 1e-3
+        Learning rate.
+    momentum : float, default 0
+        Memory of the gradient.
+
+    Raises
+    ------
+    ValueError
+        No parameters, or an option out of its range.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> w = tm.tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tm.optim.SGD([w], lr=0.25).step()
+    >>> w.detach()
+    tensor([0.5])
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 1e-3, momentum: float = 0.0) -> None:
+        super().__init__(params, lr)
+        in_range(self, momentum=momentum)
+        self.momentum = momentum
+        self._velocity: list[np.ndarray | None] = [None] * len(self.params)
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, in place."""
+        for i, p in enumerate(self.params):
+            if p.grad is None:
+                continue
+            change = p.grad.data
+            if self.momentum:
+                before = self._velocity[i]
+                change = change.copy() if before is None else self.momentum * before + change
+                self._velocity[i] = change
+            p.data -= p.data.dtype.type(self.lr) * change
