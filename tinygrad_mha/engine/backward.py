@@ -197,7 +197,7 @@ def _roots(
                     f"one has shape {root.shape}: reduce it, for example with .sum(), or pass "
                     "gradient="
                 )
-            seed = Tensor(np.ones_like(root.data))
+            seed = Tensor(np.ones(root.data.shape, root.data.dtype))
         elif not isinstance(seed, Tensor):
             seed = Tensor(np.asarray(seed, dtype=root.dtype))
         if seed.shape != root.shape:
@@ -242,66 +242,73 @@ def _walk(
                 f"backward: the values that {node.name} {node.shape} saved for its gradient are "
                 "freed; pass retain_graph=True to the first backward to go through it again"
             )
-        flows = _flows(node, dy, saved, create_graph, on_path)
+        wanted = [
+            i
+            for i, p in enumerate(node.inputs)
+            if (type(p) is Node or isinstance(p, Tensor)) and (on_path is None or p in on_path)
+        ]
+        gradients = _gradients(node, dy, wanted, saved, create_graph)
         if not retain_graph and node.op.saved_names:
             node.saved = None
         seen: list[Flow] = []
-        for name, rule, gradient, target, shared in flows:
+        for i, gradient in zip(wanted, gradients, strict=True):
+            target = node.inputs[i]
+            shared = type(target) is not Node and _shares(gradient, dy, gradients)
             met = _deliver(target, gradient, shared, waiting, arrived, captured, on_path)
             if watch:
+                name, rule, _ = node.op.plan[0 if node.op.variadic else i]
                 seen.append(Flow(name, rule, gradient, target, met))
         if watch:
             yield Step(index, node, dy, tuple(seen), node.saved is None)
             index += 1
 
 
-def _flows(
-    node: Node, dy: Any, saved: tuple[Any, ...], create_graph: bool, on_path: set[Any] | None
-) -> list[tuple[str, Rule | None, Any, Any, bool]]:
-    """Run the rules of one node: for each input that wants it, its gradient.
-
-    The last field says that the gradient may share memory with another array.
-    """
+def _gradients(
+    node: Node, dy: Any, wanted: list[int], saved: tuple[Any, ...], create_graph: bool
+) -> list[Any]:
+    """Run the rules of one node, and bring what they give to the inputs' shapes and dtypes."""
     op = node.op
-    flows: list[tuple[str, Rule | None, Any, Any, bool]] = []
     if create_graph:
-        saved = _as_tensors(node, saved)
         before, state.grad_enabled = state.grad_enabled, True
-    try:
-        fused = None
-        if op.fused is not None and not create_graph:
-            fused = op.apply_fused(dy, node.needs(), saved)
-        for i, target in enumerate(node.inputs):
-            if not isinstance(target, Node | Tensor) or (on_path and target not in on_path):
-                continue
-            rule = op.rule_of(i)
-            if fused is not None:
-                gradient = fused[i]
-            elif rule is not None:
-                gradient = op.apply_rule(rule, i, dy, saved)
-            else:
-                raise RuntimeError(
-                    f"{op.name} has no gradient with respect to its input "
-                    f"{op.input_names[0 if op.variadic else i]!r}; detach() that tensor"
-                )
-            if op.reduce is not None and gradient.shape != target.shape:
-                gradient = op.reduce(gradient, target.shape)
-            if not create_graph:
-                gradient = np.asarray(gradient)
-            if gradient.shape != target.shape:
-                raise RuntimeError(
-                    f"{op.name}: its gradient of input {i} is {describe(gradient)}, "
-                    f"the input has shape {target.shape}"
-                )
-            if gradient.dtype != target.dtype:
-                gradient = gradient.astype(target.dtype)
-            data = gradient.data if create_graph else gradient
-            shared = data is dy or data.base is not None or any(data is f[2] for f in flows)
-            flows.append((op.input_names[0 if op.variadic else i], rule, gradient, target, shared))
-    finally:
-        if create_graph:
+        try:
+            found = op.gradients(dy, wanted, _as_tensors(node, saved), fused=False)
+            return [_fit(g, node, node.inputs[i]) for g, i in zip(found, wanted, strict=True)]
+        finally:
             state.grad_enabled = before
-    return flows
+    found = op.gradients(dy, wanted, saved, fused=True)
+    for k, i in enumerate(wanted):
+        gradient, target = found[k], node.inputs[i]
+        like = target if type(target) is Node else target.data
+        if (
+            type(gradient) is not np.ndarray
+            or gradient.shape != like.shape
+            or gradient.dtype != like.dtype
+        ):
+            found[k] = _fit(np.asarray(gradient), node, target)
+    return found
+
+
+def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
+    """Undo broadcasting and promotion: a gradient has its input's shape and dtype."""
+    if gradient.shape != target.shape and node.op.reduce is not None:
+        gradient = node.op.reduce(gradient, target.shape)
+    if gradient.shape != target.shape:
+        raise RuntimeError(
+            f"{node.op.name}: a gradient is {describe(gradient)}, its input has shape "
+            f"{target.shape}"
+        )
+    return gradient if gradient.dtype == target.dtype else gradient.astype(target.dtype)
+
+
+def _shares(gradient: Any, dy: Any, all_gradients: list[Any]) -> bool:
+    """Whether a gradient may share memory with another array that somebody holds."""
+    if isinstance(gradient, Tensor):
+        return False  # with a graph; .grad then is this tensor itself
+    return (
+        gradient is dy
+        or gradient.base is not None
+        or sum(gradient is other for other in all_gradients) > 1
+    )
 
 
 def _deliver(
