@@ -292,6 +292,13 @@ def relu_dx(dy: Value, out: Value) -> Value:
     return where(out > 0, dy, 0.0)
 
 
+@relu.fused_gradient
+def relu_backward(dy: np.ndarray, needs: tuple[bool, ...], out: np.ndarray) -> tuple[np.ndarray]:
+    dx = np.zeros(dy.shape, dy.dtype)
+    np.copyto(dx, dy, where=out > 0)  # a choice, not a product: 0 · ∞ must stay 0
+    return (dx,)
+
+
 @elementwise(
     "y = x · Φ(x), Φ the normal distribution function",
     samples=(*_one, *(Sample(s.inputs, {"approximate": "tanh"}) for s in _one)),
