@@ -227,39 +227,58 @@ def _walk(
     on_path = None if captured is None else _leading_to(captured, roots)
     for root, seed in zip(roots, seeds, strict=True):
         value = seed if create_graph else seed.data
-        _deliver(root.grad_fn or root, value, True, waiting, arrived, captured, on_path)
+        start = root.grad_fn
+        if start is None:  # backward of a leaf: its gradient is what flows in
+            if captured is None:
+                _accumulate(root, value, shared=True)
+            elif root in captured:
+                before = captured[root]
+                captured[root] = value if before is None else before + value
+        elif start in arrived:
+            arrived[start] = arrived[start] + value
+        elif on_path is None or start in on_path:
+            arrived[start] = value
+            heappush(waiting, (-start.sequence, start))
     index = 0
     while waiting:
         node = heappop(waiting)[1]
         dy = arrived.pop(node)
         if captured is not None and node in captured:
             captured[node] = dy
-        if on_path is not None and not any(p in on_path for p in node.parents()):
-            continue  # asked for, and nothing below it is
+        wanted = node.wanted
+        if on_path is not None:
+            wanted = [i for i in wanted if node.inputs[i] in on_path]
+            if not wanted:
+                continue  # asked for itself, and nothing below it is
         saved = node.saved
         if saved is None:
             raise RuntimeError(
                 f"backward: the values that {node.name} {node.shape} saved for its gradient are "
                 "freed; pass retain_graph=True to the first backward to go through it again"
             )
-        wanted = [
-            i
-            for i, p in enumerate(node.inputs)
-            if (type(p) is Node or isinstance(p, Tensor)) and (on_path is None or p in on_path)
-        ]
         gradients = _gradients(node, dy, wanted, saved, create_graph)
         if not retain_graph and node.op.saved_names:
             node.saved = None
-        seen: list[Flow] = []
+        flows: list[Flow] = []
         for i, gradient in zip(wanted, gradients, strict=True):
             target = node.inputs[i]
-            shared = type(target) is not Node and _shares(gradient, dy, gradients)
-            met = _deliver(target, gradient, shared, waiting, arrived, captured, on_path)
+            met = target in arrived
+            if met:
+                arrived[target] = arrived[target] + gradient
+            elif type(target) is Node:
+                arrived[target] = gradient
+                heappush(waiting, (-target.sequence, target))
+            elif captured is None:
+                met = _accumulate(target, gradient, _shares(gradient, dy, gradients))
+            else:
+                before = captured[target]
+                met = before is not None
+                captured[target] = gradient if before is None else before + gradient
             if watch:
                 name, rule, _ = node.op.plan[0 if node.op.variadic else i]
-                seen.append(Flow(name, rule, gradient, target, met))
+                flows.append(Flow(name, rule, gradient, target, met))
         if watch:
-            yield Step(index, node, dy, tuple(seen), node.saved is None)
+            yield Step(index, node, dy, tuple(flows), node.saved is None)
             index += 1
 
 
@@ -304,52 +323,24 @@ def _shares(gradient: Any, dy: Any, all_gradients: list[Any]) -> bool:
     """Whether a gradient may share memory with another array that somebody holds."""
     if isinstance(gradient, Tensor):
         return False  # with a graph; .grad then is this tensor itself
-    return (
-        gradient is dy
-        or gradient.base is not None
-        or sum(gradient is other for other in all_gradients) > 1
-    )
+    if gradient is dy or gradient.base is not None:
+        return True
+    return len(all_gradients) > 1 and len([1 for g in all_gradients if g is gradient]) > 1
 
 
-def _deliver(
-    target: Node | Tensor,
-    gradient: Any,
-    shared: bool,
-    waiting: list[tuple[int, Node]],
-    arrived: dict[Node, Any],
-    captured: dict[Node | Tensor, Any] | None,
-    on_path: set[Any] | None,
-) -> bool:
-    """Hand a gradient to a node, where it waits, or to a leaf, where it stays.
-
-    Returns whether it met one that had arrived before.
-    """
-    if isinstance(target, Node):
-        if on_path is not None and target not in on_path:
-            return False
-        if target in arrived:
-            arrived[target] = arrived[target] + gradient
-            return True
-        arrived[target] = gradient
-        heappush(waiting, (-target.sequence, target))
-        return False
-    if captured is not None:
-        if target not in captured:
-            return False
-        before = captured[target]
-        captured[target] = gradient if before is None else before + gradient
-        return before is not None
-    if target.grad is None:
+def _accumulate(leaf: Tensor, gradient: Any, shared: bool) -> bool:
+    """Add a gradient to a leaf's; returns whether there was one."""
+    if leaf.grad is None:
         if isinstance(gradient, Tensor):
-            target.grad = gradient
+            leaf.grad = gradient
         else:
             # .grad shares memory with nothing: not with another .grad, not with what was passed in
-            target.grad = Tensor(gradient.copy() if shared else gradient)
+            leaf.grad = Tensor(gradient.copy() if shared else gradient)
         return False
     if isinstance(gradient, Tensor):
-        target.grad = target.grad + gradient  # a new tensor: it has a graph of its own
+        leaf.grad = leaf.grad + gradient  # a new tensor: it has a graph of its own
     else:
-        np.add(target.grad.data, gradient, out=target.grad.data)
+        np.add(leaf.grad.data, gradient, out=leaf.grad.data)
     return True
 
 
@@ -361,7 +352,7 @@ def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     op = node.op
     if op.variadic:
-        sources: dict[str, Any] = {op.input_names[0]: node.inputs, "out": node}
+        sources: dict[str, Any] = {op.input_names[0]: tuple(node.inputs), "out": node}
     else:
         sources = {**dict(zip(op.input_names, node.inputs, strict=True)), "out": node}
 

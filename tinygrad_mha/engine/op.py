@@ -218,7 +218,8 @@ class Op(Generic[P]):
     def fused_gradient(self, function: FunctionType) -> FunctionType:
         """Register a fast path for arrays; it returns one gradient per input.
 
-        Its second parameter, ``needs``, is a tuple of booleans: which inputs want theirs.
+        Its second parameter, ``wanted``, lists the positions of the inputs that want theirs;
+        for another it may return None.
         """
         self.fused = Rule("*", "", function, self._check_takes(function, skip=2))
         self._plan()
@@ -278,14 +279,15 @@ class Op(Generic[P]):
         else:
             inputs, params = self._split(args, given)
         arrays, sources = [], []  # what is computed with, and where the gradient goes
-        lifted = recording = False
+        wanted = []  # positions of the inputs that want one
+        lifted = False
         for value in inputs:
             if isinstance(value, Tensor):
                 lifted = True
                 array = value.data
                 arrays.append(array)
                 if value.requires_grad:
-                    recording = True
+                    wanted.append(len(sources))
                     sources.append(value.grad_fn or value)
                 else:
                     sources.append(array)
@@ -307,10 +309,10 @@ class Op(Generic[P]):
             return out
         if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
             out = np.asarray(out)
-        if not (recording and self.rules and state.grad_enabled):
+        if not (wanted and self.rules and state.grad_enabled):
             return Tensor(out)
         saved = self._save(arrays, params, out, extras)
-        return Tensor(out, True, Node(self, tuple(sources), params, saved, out))
+        return Tensor(out, True, Node(self, sources, wanted, params, saved, out))
 
     def _save(
         self,
@@ -388,8 +390,7 @@ class Op(Generic[P]):
             Whether the fast path may run, if there is one; it takes arrays only.
         """
         if fused and self.fused is not None:
-            needs = tuple(i in wanted for i in range(self._count))
-            every = self.fused.function(dy, needs, *self._pickers["*"](saved))
+            every = self.fused.function(dy, wanted, *self._pickers["*"](saved))
             return [every[i] for i in wanted]
         found = []
         for i in wanted:

@@ -293,7 +293,7 @@ def relu_dx(dy: Value, out: Value) -> Value:
 
 
 @relu.fused_gradient
-def relu_backward(dy: np.ndarray, needs: tuple[bool, ...], out: np.ndarray) -> tuple[np.ndarray]:
+def relu_backward(dy: np.ndarray, wanted: list[int], out: np.ndarray) -> tuple[np.ndarray]:
     dx = np.zeros(dy.shape, dy.dtype)
     np.copyto(dx, dy, where=out > 0)  # a choice, not a product: 0 · ∞ must stay 0
     return (dx,)
@@ -334,7 +334,7 @@ def gelu_dx(dy: Value, x: Value, approximate: str) -> Value:
 
 @gelu.fused_gradient
 def gelu_backward(
-    dy: np.ndarray, needs: tuple[bool, ...], x: np.ndarray, approximate: str
+    dy: np.ndarray, wanted: list[int], x: np.ndarray, approximate: str
 ) -> tuple[np.ndarray]:
     return (kernels.gelu_backward(dy, x, approximate == "tanh"),)
 

@@ -146,15 +146,15 @@ def linear_dbias(dy: Value) -> Value:
 
 @linear.fused_gradient
 def linear_backward(
-    dy: np.ndarray, needs: tuple[bool, ...], x: np.ndarray, weight: np.ndarray
+    dy: np.ndarray, wanted: list[int], x: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """The three rules, without the calls between them: small layers are nothing but calls."""
     dy_rows = _rows(dy)
-    dx = kernels.matmul(dy_rows, weight) if needs[0] else None
+    dx = kernels.matmul(dy_rows, weight) if 0 in wanted else None
     return (
         dx if dx is None or x.ndim == 2 else dx.reshape(x.shape),
-        kernels.matmul(dy_rows.T, _rows(x)) if needs[1] else None,
-        np.add.reduce(dy_rows, 0) if needs[2] else None,
+        kernels.matmul(dy_rows.T, _rows(x)) if 1 in wanted else None,
+        np.add.reduce(dy_rows, 0) if 2 in wanted else None,
     )
 
 
