@@ -34,7 +34,7 @@ class Flow(NamedTuple):
 class Step(NamedTuple):
     """One node's turn in the backward pass."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not tuple.index: nobody searches a step
     node: Node
     incoming: Any
     flows: tuple[Flow, ...]
@@ -166,9 +166,7 @@ def grad(
                 f"autograd.grad: the outputs do not depend on inputs[{i}] of shape {tensor.shape}; "
                 "allow_unused=True returns None for it"
             )
-    return tuple(
-        g if g is None or isinstance(g, Tensor) else Tensor(np.array(g)) for g in found
-    )
+    return tuple(g if g is None or isinstance(g, Tensor) else Tensor(np.array(g)) for g in found)
 
 
 def _roots(
@@ -178,7 +176,7 @@ def _roots(
     """Pair each starting tensor with what flows into it."""
     roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if gradients is None:
-        given: list[Tensor | None] = [None] * len(roots)
+        given: list[Any] = [None] * len(roots)
     else:
         given = [gradients] if isinstance(gradients, Tensor) else list(gradients)
     if len(given) != len(roots):
@@ -347,7 +345,7 @@ def _deliver(
 
 
 def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Saved arrays as tensors again, tied to the graph where they came from.
+    """Make tensors of saved arrays again, tied to the graph where they came from.
 
     An input gets back the node or leaf that it came from; the output gets this
     very node. So a rule run on them is differentiable through all of them.

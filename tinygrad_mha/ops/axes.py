@@ -15,7 +15,7 @@ def broadcast_axis(
 ) -> int | None:
     """Broadcasting aligns shapes at the right; a stretched axis is no longer the same one."""
     there = axis - len(shapes[which]) + len(out)
-    return there if 0 <= there and out[there] == shapes[which][axis] else None
+    return there if there >= 0 and out[there] == shapes[which][axis] else None
 
 
 def matmul_axis(

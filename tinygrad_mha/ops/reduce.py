@@ -15,7 +15,7 @@ Dims = int | tuple[int, ...] | None
 
 
 def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
-    """The axes that `dim` names, counted from the left."""
+    """Count the axes that `dim` names from the left."""
     if dim is None:
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
