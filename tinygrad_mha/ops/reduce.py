@@ -31,7 +31,7 @@ def _reduced_axis(
     gone = _dims(params["dim"], len(shapes[0]))
     if axis in gone:
         return None
-    return axis if params["keepdim"] else axis - sum(d < axis for d in gone)
+    return axis if params["keepdim"] else axis - len([d for d in gone if d < axis])
 
 
 def _keep(dy: Value, dim: Dims, keepdim: bool, shape: Shape) -> Value:
