@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .modes import state
+from .modes import enable_grad, state
 from .node import Node
-from .op import Rule, describe
+from .op import Rule, describe, plain
 from .tensor import Tensor
 
 
@@ -261,6 +261,7 @@ def _flows(
     The last field says that the gradient may share memory with another array.
     """
     op = node.op
+    incoming = plain(dy)
     flows: list[tuple[str, Rule | None, Any, Any, bool]] = []
     if create_graph:
         saved = _as_tensors(node, saved)
@@ -294,7 +295,11 @@ def _flows(
             if gradient.dtype != target.dtype:
                 gradient = gradient.astype(target.dtype)
             data = gradient.data if create_graph else gradient
-            shared = data is dy or data.base is not None or any(data is f[2] for f in flows)
+            shared = (
+                data is incoming
+                or data.base is not None
+                or any(data is plain(f[2]) for f in flows)
+            )
             flows.append((op.input_names[0 if op.variadic else i], rule, gradient, target, shared))
     finally:
         if create_graph:
@@ -319,7 +324,7 @@ def _deliver(
         if on_path is not None and target not in on_path:
             return False
         if target in arrived:
-            arrived[target] = arrived[target] + gradient
+            arrived[target] = _sum(arrived[target], gradient)
             return True
         arrived[target] = gradient
         heappush(waiting, (-target.sequence, target))
@@ -328,20 +333,29 @@ def _deliver(
         if target not in captured:
             return False
         before = captured[target]
-        captured[target] = gradient if before is None else before + gradient
+        captured[target] = gradient if before is None else _sum(before, gradient)
         return before is not None
     if target.grad is None:
+        # .grad shares memory with nothing: not with another .grad, not with what was passed in
         if isinstance(gradient, Tensor):
-            target.grad = gradient
+            with enable_grad():
+                target.grad = gradient.clone() if shared else gradient
         else:
-            # .grad shares memory with nothing: not with another .grad, not with what was passed in
             target.grad = Tensor(gradient.copy() if shared else gradient)
         return False
     if isinstance(gradient, Tensor):
-        target.grad = target.grad + gradient  # a new tensor: it has a graph of its own
+        target.grad = _sum(target.grad, gradient)  # a new tensor: it has a graph of its own
     else:
         np.add(target.grad.data, gradient, out=target.grad.data)
     return True
+
+
+def _sum(before: Any, more: Any) -> Any:
+    """Add two gradients; tensors do so on the record, wherever backward was called from."""
+    if isinstance(more, Tensor):
+        with enable_grad():
+            return before + more
+    return before + more
 
 
 def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
