@@ -37,7 +37,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return safetensors.load(path)
 
 
-__all__ = [
+__all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "Tensor",
     "autograd",
     "enable_grad",

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .modes import state
+from .modes import enable_grad, state
 from .node import Node
-from .op import Rule, describe
+from .op import Rule, describe, plain
 from .tensor import Tensor
 
 
@@ -34,7 +34,7 @@ class Flow(NamedTuple):
 class Step(NamedTuple):
     """One node's turn in the backward pass."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not tuple.index: nobody searches a step
     node: Node
     incoming: Any
     flows: tuple[Flow, ...]
@@ -166,9 +166,7 @@ def grad(
                 f"autograd.grad: the outputs do not depend on inputs[{i}] of shape {tensor.shape}; "
                 "allow_unused=True returns None for it"
             )
-    return tuple(
-        g if g is None or isinstance(g, Tensor) else Tensor(np.array(g)) for g in found
-    )
+    return tuple(g if g is None or isinstance(g, Tensor) else Tensor(np.array(g)) for g in found)
 
 
 def _roots(
@@ -178,7 +176,7 @@ def _roots(
     """Pair each starting tensor with what flows into it."""
     roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if gradients is None:
-        given: list[Tensor | None] = [None] * len(roots)
+        given: list[Any] = [None] * len(roots)
     else:
         given = [gradients] if isinstance(gradients, Tensor) else list(gradients)
     if len(given) != len(roots):
@@ -233,9 +231,9 @@ def _walk(
                 _accumulate(root, value, shared=True)
             elif root in captured:
                 before = captured[root]
-                captured[root] = value if before is None else before + value
+                captured[root] = value if before is None else _sum(before, value)
         elif start in arrived:
-            arrived[start] = arrived[start] + value
+            arrived[start] = _sum(arrived[start], value)
         elif on_path is None or start in on_path:
             arrived[start] = value
             heappush(waiting, (-start.sequence, start))
@@ -264,7 +262,7 @@ def _walk(
             target = node.inputs[i]
             met = target in arrived
             if met:
-                arrived[target] = arrived[target] + gradient
+                arrived[target] = _sum(arrived[target], gradient)
             elif type(target) is Node:
                 arrived[target] = gradient
                 heappush(waiting, (-target.sequence, target))
@@ -273,7 +271,7 @@ def _walk(
             else:
                 before = captured[target]
                 met = before is not None
-                captured[target] = gradient if before is None else before + gradient
+                captured[target] = gradient if before is None else _sum(before, gradient)
             if watch:
                 name, rule, _ = node.op.plan[0 if node.op.variadic else i]
                 flows.append(Flow(name, rule, gradient, target, met))
@@ -321,31 +319,39 @@ def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
 
 def _shares(gradient: Any, dy: Any, all_gradients: list[Any]) -> bool:
     """Whether a gradient may share memory with another array that somebody holds."""
-    if isinstance(gradient, Tensor):
-        return False  # with a graph; .grad then is this tensor itself
-    if gradient is dy or gradient.base is not None:
+    data = plain(gradient)
+    if data is plain(dy) or data.base is not None:
         return True
-    return len(all_gradients) > 1 and len([1 for g in all_gradients if g is gradient]) > 1
+    return len(all_gradients) > 1 and len([1 for g in all_gradients if plain(g) is data]) > 1
 
 
 def _accumulate(leaf: Tensor, gradient: Any, shared: bool) -> bool:
     """Add a gradient to a leaf's; returns whether there was one."""
     if leaf.grad is None:
+        # .grad shares memory with nothing: not with another .grad, not with what was passed in
         if isinstance(gradient, Tensor):
-            leaf.grad = gradient
+            with enable_grad():
+                leaf.grad = gradient.clone() if shared else gradient
         else:
-            # .grad shares memory with nothing: not with another .grad, not with what was passed in
             leaf.grad = Tensor(gradient.copy() if shared else gradient)
         return False
     if isinstance(gradient, Tensor):
-        leaf.grad = leaf.grad + gradient  # a new tensor: it has a graph of its own
+        leaf.grad = _sum(leaf.grad, gradient)  # a new tensor: it has a graph of its own
     else:
         np.add(leaf.grad.data, gradient, out=leaf.grad.data)
     return True
 
 
+def _sum(before: Any, more: Any) -> Any:
+    """Add two gradients; tensors do so on the record, wherever backward was called from."""
+    if isinstance(more, Tensor):
+        with enable_grad():
+            return before + more
+    return before + more
+
+
 def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Saved arrays as tensors again, tied to the graph where they came from.
+    """Make tensors of saved arrays again, tied to the graph where they came from.
 
     An input gets back the node or leaf that it came from; the output gets this
     very node. So a rule run on them is differentiable through all of them.

@@ -61,13 +61,13 @@ def gradcheck(
         raise ValueError("gradcheck: none of the inputs requires a gradient")
     for i in checked:
         if inputs[i].dtype != np.float64:
-            raise TypeError(f"gradcheck: inputs[{i}] is {inputs[i].dtype}; differences need float64")
+            raise TypeError(
+                f"gradcheck: inputs[{i}] is {inputs[i].dtype}; differences need float64"
+            )
     # one weight per output element: a single backward then checks a random mix of all outputs,
     # and the loop below one column per input element
     weights = np.random.default_rng(0).uniform(0.5, 1.5, out.shape)
-    analytic = grad(
-        out, [inputs[i] for i in checked], Tensor(weights), allow_unused=True
-    )
+    analytic = grad(out, [inputs[i] for i in checked], Tensor(weights), allow_unused=True)
     for i, gradient in zip(checked, analytic, strict=True):
         numeric = _central_difference(fn, inputs, i, weights, eps)
         got = np.zeros_like(numeric) if gradient is None else gradient.data
@@ -125,15 +125,13 @@ def gradgradcheck(
     def first_order(*args: Any) -> Tensor:
         *values, dy = args
         y = fn(*values)
-        gradients = grad(
-            y, [values[i] for i in checked], dy, create_graph=True, allow_unused=True
-        )
+        gradients = grad(y, [values[i] for i in checked], dy, create_graph=True, allow_unused=True)
         mixed = [
             (g * Tensor(np.random.default_rng(2 + k).uniform(0.5, 1.5, g.shape))).sum()
             for k, g in enumerate(gradients)
             if g is not None
         ]
-        total = mixed[0]
+        total: Tensor = mixed[0]
         for term in mixed[1:]:
             total = total + term
         return total
@@ -144,8 +142,8 @@ def gradgradcheck(
 def _central_difference(
     fn: Callable[..., Tensor], inputs: Sequence[Any], i: int, weights: np.ndarray, eps: float
 ) -> np.ndarray:
-    """d Σ weights · fn / d inputs[i], one element at a time."""
-    base = inputs[i].data
+    """Differentiate Σ weights · fn by inputs[i], one element at a time."""
+    base: np.ndarray = inputs[i].data
     numeric = np.zeros_like(base)
     for where in np.ndindex(base.shape):
         ends = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,9 +124,9 @@ class Node:
 
 def _caller() -> tuple[str, int] | None:
     """File and line of the innermost frame outside this package."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if not frame.f_code.co_filename.startswith(_package):
             return frame.f_code.co_filename, frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None

@@ -40,7 +40,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from types import FunctionType
-from typing import Any, Generic, ParamSpec, TypeAlias
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -49,6 +49,7 @@ from .node import Node
 from .tensor import UFUNCS, Tensor
 
 P = ParamSpec("P")
+Fn = TypeVar("Fn", bound=Callable[..., Any])
 
 #: What a forward or a rule works on: an ndarray, a Tensor (rules only), or a Python number.
 Value: TypeAlias = Any
@@ -189,7 +190,7 @@ class Op(Generic[P]):
 
     # -- definition -----------------------------------------------------------------
 
-    def gradient(self, of: str, text: str) -> Callable[[FunctionType], FunctionType]:
+    def gradient(self, of: str, text: str) -> Callable[[Fn], Fn]:
         """Register the rule of one input; decorates the function that is the rule.
 
         Parameters
@@ -202,12 +203,12 @@ class Op(Generic[P]):
         if of not in self.input_names:
             raise ValueError(f"{self.name}.gradient: no input {of!r}, only {self.input_names}")
 
-        def register(function: FunctionType) -> FunctionType:
+        def register(function: Fn) -> Fn:
             takes = self._check_takes(function)
             if extra := set(takes) & set(self.extras):
                 raise ValueError(
-                    f"{function.__name__}: a rule cannot ask for {sorted(extra)}, which the forward "
-                    "computed from its inputs: the gradient of the gradient would miss them"
+                    f"{function.__name__}: a rule cannot ask for {sorted(extra)}, which the "
+                    "forward computed from its inputs: the gradient of the gradient would miss them"
                 )
             self.rules[of] = Rule(of, text, function, takes)
             self._plan()
@@ -215,7 +216,7 @@ class Op(Generic[P]):
 
         return register
 
-    def fused_gradient(self, function: FunctionType) -> FunctionType:
+    def fused_gradient(self, function: Fn) -> Fn:
         """Register a fast path for arrays; it returns one gradient per input.
 
         Its second parameter, ``wanted``, lists the positions of the inputs that want theirs;
@@ -225,7 +226,7 @@ class Op(Generic[P]):
         self._plan()
         return function
 
-    def _check_takes(self, function: FunctionType, skip: int = 1) -> tuple[str, ...]:
+    def _check_takes(self, function: Callable[..., Any], skip: int = 1) -> tuple[str, ...]:
         takes = tuple(inspect.signature(function).parameters)[skip + self.variadic :]
         unknown = set(takes) - set(self._all_names())
         if unknown:
@@ -298,7 +299,7 @@ class Op(Generic[P]):
             if self.variadic:  # what follows *inputs can only be given by name
                 out = self.forward(*arrays, **dict(zip(self.param_names, params, strict=True)))
             else:
-                out = self.forward(*arrays, *params)  # type: ignore[call-arg]
+                out = self.forward(*arrays, *params)
         except (TypeError, ValueError, IndexError) as error:
             raise self._explain(error, inputs) from error
         extras: tuple[Any, ...] = ()
@@ -362,9 +363,7 @@ class Op(Generic[P]):
     def _explain(self, error: Exception, inputs: tuple[Any, ...]) -> Exception:
         """Build the same kind of error, naming the operation and its inputs in the user's order."""
         names = self.input_names if not self.variadic else [f"#{i}" for i in range(len(inputs))]
-        rows = [
-            f"  {name}: {describe(value)}" for name, value in zip(names, inputs, strict=False)
-        ]
+        rows = [f"  {name}: {describe(value)}" for name, value in zip(names, inputs, strict=False)]
         message = str(error)
         if not message.startswith(f"{self.name}: "):
             message = f"{self.name}: {message}"
@@ -445,14 +444,14 @@ def plain(value: Value) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
-def _as_method(operation: Op[Any]) -> FunctionType:
+def _as_method(operation: Op[Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return operation(self, *args, **kwargs)
 
     method.__name__ = operation.name
     method.__doc__ = operation.__doc__
     method.__wrapped__ = operation.forward  # type: ignore[attr-defined]
-    return method  # type: ignore[return-value]
+    return method
 
 
 def _picker(
@@ -479,5 +478,5 @@ def _everything(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _where(function: Callable[..., Any]) -> tuple[str, int]:
-    code = inspect.unwrap(function).__code__  # type: ignore[attr-defined]
+    code = inspect.unwrap(function).__code__
     return code.co_filename, code.co_firstlineno

@@ -83,7 +83,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     try:
         return {name: Tensor(array) for name, array in load_file(path).items()}
     except SafetensorError as error:
-        raise ValueError(f"load: {os.fspath(path)} is not a whole safetensors file: {error}") from error
+        raise ValueError(
+            f"load: {os.fspath(path)} is not a whole safetensors file: {error}"
+        ) from error
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -365,8 +365,8 @@ class MultiHeadAttention(Module):
                 )
         if key.shape[:-1] != value.shape[:-1]:
             raise ValueError(
-                f"MultiHeadAttention: key has shape {key.shape} and value {value.shape}; there must "
-                "be one value per key, in every batch item"
+                f"MultiHeadAttention: key has shape {key.shape} and value {value.shape}; there "
+                "must be one value per key, in every batch item"
             )
         if query.shape[:-2] != key.shape[:-2]:
             raise ValueError(

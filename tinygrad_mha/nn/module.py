@@ -74,6 +74,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run :meth:`forward`, with this module as the scope of what runs in it."""
         outer = state.frame
         state.frame = Frame(self._scope, outer)  # type: ignore[attr-defined]
         try:

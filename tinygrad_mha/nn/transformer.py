@@ -54,7 +54,8 @@ class TransformerBlock(Module):
     def forward(self, x: Tensor, *, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         """Map ``(N, T, d)`` to ``(N, T, d)``."""
         x = x + self.drop(self.attention(self.norm1(x), mask=mask, is_causal=is_causal))
-        return x + self.drop(self.mlp(self.norm2(x)))
+        y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
+        return y
 
 
 class GPT(Module):
@@ -103,7 +104,8 @@ class GPT(Module):
         )
         self.norm = LayerNorm(embed_dim)
         self.head = Linear(embed_dim, vocab_size, bias=False)
-        # small first values keep the first loss near ln(vocab_size) (Radford et al. 2019, section 2.3)
+        # small first values keep the first loss near ln(vocab_size)
+        # (Radford et al. 2019, section 2.3)
         for table in (self.tokens, self.positions, self.head):
             table.weight.data = (0.02 * ops.randn(*table.weight.shape)).data
 

@@ -132,7 +132,7 @@ def additive_scores(query: Value, key: Value, weight: Value) -> Value:
 
 
 def _through_tanh(dy: Value, query: Value, key: Value, weight: Value) -> Value:
-    """dy · w_v · (1 − tanh²), the gradient at q + k: (..., L, S, a)."""
+    """Gradient at q + k, dy · w_v · (1 − tanh²): (..., L, S, a)."""
     t = tanh(unsqueeze(query, -2) + unsqueeze(key, -3))
     return unsqueeze(dy, dy.ndim) * weight * (1 - t * t)
 
@@ -161,7 +161,7 @@ def additive_scores_backward(
     key: np.ndarray,
     weight: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same three sums from one tanh, which costs more than everything else together."""
+    """Take all three sums from one tanh, which costs more than everything else together."""
     t = kernels.tanh(query[..., :, None, :] + key[..., None, :, :])  # (..., L, S, a)
     dweight = np.tensordot(dy, t, dy.ndim)
     np.multiply(t, t, out=t)
@@ -212,7 +212,7 @@ def visible(
     if mask.dtype.kind not in "bf":
         raise TypeError(
             f"mask: dtype {mask.dtype} says neither 'may attend' nor 'add'; pass a bool mask with "
-            "True = may attend, for example mask.bool(), or a float mask that is added to the scores"
+            "True = may attend, for example mask.bool(), or a float mask, which is added"
         )
     try:
         fits = np.broadcast_shapes(mask.shape, scores_shape) == tuple(scores_shape)
@@ -232,7 +232,9 @@ def visible(
     return (allowed if seen is None else allowed & seen), masked_fill(mask, forbidden, 0.0)
 
 
-def attention_weights(scores: Tensor, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+def attention_weights(
+    scores: Tensor, mask: Tensor | None = None, is_causal: bool = False
+) -> Tensor:
     """Turn scores into weights: softmax over the keys that may be seen.
 
     Parameters

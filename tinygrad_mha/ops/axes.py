@@ -15,7 +15,7 @@ def broadcast_axis(
 ) -> int | None:
     """Broadcasting aligns shapes at the right; a stretched axis is no longer the same one."""
     there = axis - len(shapes[which]) + len(out)
-    return there if 0 <= there and out[there] == shapes[which][axis] else None
+    return there if there >= 0 and out[there] == shapes[which][axis] else None
 
 
 def matmul_axis(
@@ -23,10 +23,13 @@ def matmul_axis(
 ) -> int | None:
     """Batch axes broadcast; rows of A and columns of B stay; the contracted axis ends."""
     from_right = axis - len(shapes[which])
-    if from_right < -2:
-        return broadcast_axis(axis, which, shapes, out, params)
-    kept = -2 if which == 0 else -1
-    return len(out) + kept if from_right == kept else None
+    contracted = -1 if which == 0 or len(shapes[which]) == 1 else -2
+    if from_right == contracted:
+        return None
+    # beside a vector the output has one axis less, and all but the last column move up
+    shorter = len(shapes[1 - which]) == 1 and from_right != -1
+    there = len(out) + from_right + shorter
+    return there if out[there] == shapes[which][axis] else None
 
 
 def same_axis(

@@ -41,7 +41,12 @@ def astype_dx(dy: Value) -> Value:
     return dy  # the engine brings every gradient to its input's dtype
 
 
-for _name, _dtype in {"float": np.float32, "double": np.float64, "long": np.int64, "bool": np.bool_}.items():
+for _name, _dtype in {
+    "float": np.float32,
+    "double": np.float64,
+    "long": np.int64,
+    "bool": np.bool_,
+}.items():
 
     def _convert(self: Tensor, _dtype: Any = _dtype) -> Any:
         return self if self.dtype == _dtype else astype(self, _dtype)
@@ -98,7 +103,7 @@ def full(
 
 
 def arange(
-    start: float, end: float | None = None, step: float = 1, dtype: npt.DTypeLike = None
+    start: float, end: float | None = None, step: float = 1, dtype: npt.DTypeLike | None = None
 ) -> Tensor:
     """Evenly spaced numbers from `start` up to, not including, `end`.
 

@@ -67,7 +67,7 @@ def cross_entropy(x: Value, target: Value, reduction: str = "mean") -> Value:
 
 
 def _per_row(dy: Value, rows: int, reduction: str) -> Value:
-    """The gradient of each row's loss, from that of what became of them."""
+    """Gradient of each row's loss, from that of what became of them."""
     return dy if reduction != "mean" else dy * (1.0 / rows if rows else float("nan"))
 
 

@@ -210,5 +210,3 @@ def layer_norm_backward(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     dx, dweight, dbias = kernels.layer_norm_backward(dy, x, weight, mu, rstd)
     return dx, dweight, dbias
-
-

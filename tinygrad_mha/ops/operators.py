@@ -43,4 +43,4 @@ def attach(tensor: type[Tensor]) -> None:
         setattr(tensor, f"__{name}__", _forward(operation))
     for name, operation in _BINARY.items():
         setattr(tensor, f"__r{name}__", _reflected(operation))
-    setattr(tensor, "__neg__", lambda self: neg(self))  # noqa: B010
+    setattr(tensor, "__neg__", lambda self: neg(self))  # noqa: B010, PLW0108  (an Op does not bind)

@@ -47,7 +47,7 @@ def _drawn(values: Any, dtype: npt.DTypeLike, requires_grad: bool) -> Tensor:
 
 
 def rand(*shape: int, dtype: npt.DTypeLike = np.float32, requires_grad: bool = False) -> Tensor:
-    """Uniform numbers from [0, 1).
+    """Draw uniform numbers from [0, 1).
 
     Examples
     --------
@@ -59,7 +59,7 @@ def rand(*shape: int, dtype: npt.DTypeLike = np.float32, requires_grad: bool = F
 
 
 def randn(*shape: int, dtype: npt.DTypeLike = np.float32, requires_grad: bool = False) -> Tensor:
-    """Standard normal numbers.
+    """Draw standard normal numbers.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def randn(*shape: int, dtype: npt.DTypeLike = np.float32, requires_grad: bool = 
 
 
 def randint(low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-    """Integers from `low` to `high` − 1.
+    """Draw integers from `low` to `high` − 1.
 
     Examples
     --------

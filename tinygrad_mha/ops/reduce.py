@@ -15,7 +15,7 @@ Dims = int | tuple[int, ...] | None
 
 
 def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
-    """The axes that `dim` names, counted from the left."""
+    """Count the axes that `dim` names from the left."""
     if dim is None:
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
@@ -31,7 +31,7 @@ def _reduced_axis(
     gone = _dims(params["dim"], len(shapes[0]))
     if axis in gone:
         return None
-    return axis if params["keepdim"] else axis - sum(d < axis for d in gone)
+    return axis if params["keepdim"] else axis - len([d for d in gone if d < axis])
 
 
 def _keep(dy: Value, dim: Dims, keepdim: bool, shape: Shape) -> Value:

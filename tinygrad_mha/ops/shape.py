@@ -127,8 +127,10 @@ def reshape_dx(dy: Value, x_shape: Shape) -> Value:
 def _swap_axis(
     axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
 ) -> int | None:
+    swapped: dict[int, int] = {}
     a, b = params["dim0"] % len(out), params["dim1"] % len(out)
-    return {a: b, b: a}.get(axis, axis)
+    swapped[a], swapped[b] = b, a
+    return swapped.get(axis, axis)
 
 
 @op(

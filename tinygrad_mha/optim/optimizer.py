@@ -60,4 +60,6 @@ def in_range(owner: object, **values: Any) -> None:
     """Check that options are numbers in [0, 1)."""
     for name, value in values.items():
         if not 0.0 <= value < 1.0:
-            raise ValueError(f"{type(owner).__name__}: {name} is {value}, expected from 0 to below 1")
+            raise ValueError(
+                f"{type(owner).__name__}: {name} is {value}, expected from 0 to below 1"
+            )
