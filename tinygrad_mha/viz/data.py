@@ -222,10 +222,9 @@ class Proof:
 
     def words(self) -> str:
         """Say it in a line."""
-        grown = "not computed" if self.gradient is None else f"{self.gradient:.0e}"
-        if self.holds:
-            return f"Σ lanes = output (difference {self.output:.0e}, of the gradients {grown})"
-        return f"THE LANES DO NOT ADD UP (difference {self.output:.2g}, of the gradients {grown})"
+        gradients = "not computed" if self.gradient is None else _size(self.gradient)
+        says = "Σ lanes = output" if self.holds else "THE LANES DO NOT ADD UP"
+        return f"{says} (largest difference {_size(self.output)}, of the gradients {gradients})"
 
 
 @dataclass
@@ -298,6 +297,10 @@ class Trace:
     def to_json(self) -> str:
         """Write it as JSON; the same trace gives the same bytes."""
         return json.dumps(_finite(asdict(self)), ensure_ascii=True, separators=(",", ":"))
+
+
+def _size(difference: float) -> str:
+    return f"{difference:.0e}" if difference else "0"
 
 
 def _finite(value: Any) -> Any:

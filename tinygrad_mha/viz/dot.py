@@ -285,8 +285,8 @@ class _Drawing:
         name = attention.combined.rsplit(".", 1)[-1]
         if name == "weight":
             name = attention.combined.rsplit(".", 2)[-2]
-        matrix = f"{_base(name)}[:, {lane.head + 1}] h<SUB>{lane.head + 1}</SUB>"
-        words = matrix if attention.combined else f"h<SUB>{lane.head + 1}</SUB>"
+        own = f"h{_sub(lane.head + 1)}"
+        words = f"{_base(name)}[:, {lane.head + 1}] {own}" if attention.combined else own
         numbers = f"‖·‖ {number(lane.contribution)}    ‖∇‖ {number(lane.gradient)}"
         return (
             f'<<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="3" '
@@ -321,9 +321,12 @@ class _Drawing:
                 for w, ok in zip(weights, seen, strict=True)
             )
             rows.append(f"<TR>{cell(name(row), width=wide) if named else ''}{cells}</TR>")
+        # room on both sides: the values' arrow passes here, inside the lane
+        room = '<TD WIDTH="22" FIXEDSIZE="TRUE" HEIGHT="4"></TD>'
         return (
-            f'<<TABLE BORDER="1" STYLE="ROUNDED" COLOR="{colour}" CELLBORDER="0" CELLSPACING="1" '
-            f'CELLPADDING="0" BGCOLOR="{t.paper}">{"".join(rows)}</TABLE>>'
+            f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{room}<TD>'
+            f'<TABLE BORDER="1" STYLE="ROUNDED" COLOR="{colour}" CELLBORDER="0" CELLSPACING="1" '
+            f'CELLPADDING="0" BGCOLOR="{t.paper}">{"".join(rows)}</TABLE></TD>{room}</TR></TABLE>>'
         )
 
     # -- arrows ---------------------------------------------------------------------------------
@@ -364,22 +367,32 @@ def _around_weights(stages: list[str]) -> tuple[list[str], list[str]]:
     """Symbols of what happens up to the weights, and after them."""
     for i, symbol in enumerate(stages):
         if "softmax" in symbol:
-            return stages[: i + 1], stages[i + 1 :]
+            # α names the weights, so their product with the values can say what it is
+            after = ["α·v" if s == "@" else s for s in stages[i + 1 :]]
+            return stages[: i + 1], after
     return stages, []
 
 
 def _base(name: str) -> str:
     """W_o as W with a subscript."""
     base, _, below = name.partition("_")
-    return f"{label(base)}<SUB>{label(below)}</SUB>" if below else label(base)
+    return f"{label(base)}{_sub(label(below))}" if below else label(base)
 
 
 def _matrix(name: str, head: int) -> str:
     """W_q of head i as the formula has it, W with i below and (q) above."""
     base, _, above = name.partition("_")
     if base == "W" and above:
-        return f"W<SUB>{head + 1}</SUB><SUP>({label(above)})</SUP>"
-    return f"{label(name)}<SUB>{head + 1}</SUB>"
+        return f"W{_sub(head + 1)}{_small(f'({label(above)})', 'SUP')}"
+    return f"{label(name)}{_sub(head + 1)}"
+
+
+def _small(words: object, place: str) -> str:
+    return f'<FONT POINT-SIZE="8"><{place}>{words}</{place}></FONT>'
+
+
+def _sub(words: object) -> str:
+    return _small(words, "SUB")
 
 
 def _product(sizes: tuple[int, ...]) -> int:

@@ -47,6 +47,7 @@ def arrange(data: Trace, lanes: bool) -> View:
     view = View(attentions=data.attentions if lanes else [])
     view.open = _open_modules(data)
     inside = {v: a for a in view.attentions for v in a.vertices}
+    projected = {v for a in view.attentions for v in a.sources}
     weights = _made_of_parameters(data)
     users: dict[int, list[int]] = {}
     for edge in data.edges:
@@ -59,7 +60,9 @@ def arrange(data: Trace, lanes: bool) -> View:
             if vertex.id in weights and _swallowed(vertex, users, view, inside):
                 continue
             key = _place(vertex, data, view)
-        elif vertex.kind == "constant" or _swallowed(vertex, users, view, inside):
+        elif vertex.kind == "constant":
+            continue
+        elif vertex.id not in projected and _swallowed(vertex, users, view, inside):
             continue
         else:
             key = f"v{vertex.id}"
