@@ -18,7 +18,7 @@ def matmul(a,b,*,bias=None,out=None):
     return r if bias is None else r+bias
 def softmax(x,axis=-1,mask=None):
     if mask is not None: x=np.where(mask,x,-np.inf)
-    m=x.max(axis,keepdims=True)
+    m=x.max(axis,keepdims=True,initial=-np.inf)
     if mask is not None: m=np.where(np.isneginf(m),0,m)
     e=np.exp(x-m); s=e.sum(axis,keepdims=True)
     if mask is not None: s=np.where(s==0,1,s)
