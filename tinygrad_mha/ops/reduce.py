@@ -25,6 +25,12 @@ def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     return tuple(d % ndim for d in dims) if ndim else ()
 
 
+def _some(x: Value, dims: tuple[int, ...]) -> None:
+    """Refuse to look for the largest of no elements."""
+    if any(x.shape[d] == 0 for d in dims):
+        raise IndexError(f"no elements along dim {dims}, so none is the largest")
+
+
 def _reduced_axis(
     axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
 ) -> int | None:
@@ -119,8 +125,15 @@ def amax(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
         Which axes; all of them by default.
     keepdim : bool, default False
         Keep them as axes of size 1.
+
+    Raises
+    ------
+    IndexError
+        `dim` is out of range, or there are no elements along it.
     """
-    return np.max(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
+    dims = _dims(dim, x.ndim)
+    _some(x, dims)
+    return np.max(x, axis=dims, keepdims=keepdim)
 
 
 @amax.gradient("x", "dx = dy where x = y, shared among ties")
@@ -137,4 +150,5 @@ def amax_dx(dy: Value, x: Value, out: Value, dim: Dims, keepdim: bool) -> Value:
 )
 def argmax(x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
     """Position of the first largest element along an axis, or of all elements flattened."""
+    _some(x, _dims(dim, x.ndim))
     return np.argmax(x, axis=dim, keepdims=keepdim)
