@@ -89,9 +89,7 @@ def _strided(array: np.ndarray) -> np.ndarray:
 @each_case
 def test_memory_layout_does_not_matter(case: Case) -> None:
     arrays = case.arrays()
-    strided = [
-        _strided(x) if i in case.floating and x.ndim else x for i, x in enumerate(arrays)
-    ]
+    strided = [_strided(x) if i in case.floating and x.ndim else x for i, x in enumerate(arrays)]
     plain, moved = case.lift(arrays), case.lift(strided)
     assert_close(case.run(*moved).data, case.run(*plain).data)
     if case.differentiable:

@@ -69,15 +69,11 @@ class Case:
         """Gradients of the differentiable inputs, for a fixed incoming one."""
         out = self.run(*tensors)
         wanted = [tensors[i] for i in self.differentiable]
-        return list(
-            tm.autograd.grad(out, wanted, self.seed_for(out), create_graph=create_graph)
-        )
+        return list(tm.autograd.grad(out, wanted, self.seed_for(out), create_graph=create_graph))
 
 
 #: Every registered operation with each of its samples.
-CASES = [
-    Case(op, sample, i) for op in REGISTRY.values() for i, sample in enumerate(op.samples)
-]
+CASES = [Case(op, sample, i) for op in REGISTRY.values() for i, sample in enumerate(op.samples)]
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 each_differentiable = pytest.mark.parametrize(
