@@ -195,7 +195,7 @@ def _roots(
                     f"one has shape {root.shape}: reduce it, for example with .sum(), or pass "
                     "gradient="
                 )
-            seed = Tensor(np.ones_like(root.data))
+            seed = Tensor(np.ones(root.data.shape, root.data.dtype))
         elif not isinstance(seed, Tensor):
             seed = Tensor(np.asarray(seed, dtype=root.dtype))
         if seed.shape != root.shape:
@@ -225,128 +225,120 @@ def _walk(
     on_path = None if captured is None else _leading_to(captured, roots)
     for root, seed in zip(roots, seeds, strict=True):
         value = seed if create_graph else seed.data
-        _deliver(root.grad_fn or root, value, True, waiting, arrived, captured, on_path)
+        start = root.grad_fn
+        if start is None:  # backward of a leaf: its gradient is what flows in
+            if captured is None:
+                _accumulate(root, value, shared=True)
+            elif root in captured:
+                before = captured[root]
+                captured[root] = value if before is None else _sum(before, value)
+        elif start in arrived:
+            arrived[start] = _sum(arrived[start], value)
+        elif on_path is None or start in on_path:
+            arrived[start] = value
+            heappush(waiting, (-start.sequence, start))
     index = 0
     while waiting:
         node = heappop(waiting)[1]
         dy = arrived.pop(node)
         if captured is not None and node in captured:
             captured[node] = dy
-        if on_path is not None and not any(p in on_path for p in node.parents()):
-            continue  # asked for, and nothing below it is
+        wanted = node.wanted
+        if on_path is not None:
+            wanted = [i for i in wanted if node.inputs[i] in on_path]
+            if not wanted:
+                continue  # asked for itself, and nothing below it is
         saved = node.saved
         if saved is None:
             raise RuntimeError(
                 f"backward: the values that {node.name} {node.shape} saved for its gradient are "
                 "freed; pass retain_graph=True to the first backward to go through it again"
             )
-        flows = _flows(node, dy, saved, create_graph, on_path)
+        gradients = _gradients(node, dy, wanted, saved, create_graph)
         if not retain_graph and node.op.saved_names:
             node.saved = None
-        seen: list[Flow] = []
-        for name, rule, gradient, target, shared in flows:
-            met = _deliver(target, gradient, shared, waiting, arrived, captured, on_path)
+        flows: list[Flow] = []
+        for i, gradient in zip(wanted, gradients, strict=True):
+            target = node.inputs[i]
+            met = target in arrived
+            if met:
+                arrived[target] = _sum(arrived[target], gradient)
+            elif type(target) is Node:
+                arrived[target] = gradient
+                heappush(waiting, (-target.sequence, target))
+            elif captured is None:
+                met = _accumulate(target, gradient, _shares(gradient, dy, gradients))
+            else:
+                before = captured[target]
+                met = before is not None
+                captured[target] = gradient if before is None else _sum(before, gradient)
             if watch:
-                seen.append(Flow(name, rule, gradient, target, met))
+                name, rule, _ = node.op.plan[0 if node.op.variadic else i]
+                flows.append(Flow(name, rule, gradient, target, met))
         if watch:
-            yield Step(index, node, dy, tuple(seen), node.saved is None)
+            yield Step(index, node, dy, tuple(flows), node.saved is None)
             index += 1
 
 
-def _flows(
-    node: Node, dy: Any, saved: tuple[Any, ...], create_graph: bool, on_path: set[Any] | None
-) -> list[tuple[str, Rule | None, Any, Any, bool]]:
-    """Run the rules of one node: for each input that wants it, its gradient.
-
-    The last field says that the gradient may share memory with another array.
-    """
+def _gradients(
+    node: Node, dy: Any, wanted: list[int], saved: tuple[Any, ...], create_graph: bool
+) -> list[Any]:
+    """Run the rules of one node, and bring what they give to the inputs' shapes and dtypes."""
     op = node.op
-    incoming = plain(dy)
-    flows: list[tuple[str, Rule | None, Any, Any, bool]] = []
     if create_graph:
-        saved = _as_tensors(node, saved)
         before, state.grad_enabled = state.grad_enabled, True
-    try:
-        fused = None
-        if op.fused is not None and not create_graph:
-            fused = op.apply_fused(dy, node.needs(), saved)
-        for i, target in enumerate(node.inputs):
-            if not isinstance(target, Node | Tensor) or (on_path and target not in on_path):
-                continue
-            rule = op.rule_of(i)
-            if fused is not None:
-                gradient = fused[i]
-            elif rule is not None:
-                gradient = op.apply_rule(rule, i, dy, saved)
-            else:
-                raise RuntimeError(
-                    f"{op.name} has no gradient with respect to its input "
-                    f"{op.input_names[0 if op.variadic else i]!r}; detach() that tensor"
-                )
-            if op.reduce is not None and gradient.shape != target.shape:
-                gradient = op.reduce(gradient, target.shape)
-            if not create_graph:
-                gradient = np.asarray(gradient)
-            if gradient.shape != target.shape:
-                raise RuntimeError(
-                    f"{op.name}: its gradient of input {i} is {describe(gradient)}, "
-                    f"the input has shape {target.shape}"
-                )
-            if gradient.dtype != target.dtype:
-                gradient = gradient.astype(target.dtype)
-            data = gradient.data if create_graph else gradient
-            shared = (
-                data is incoming
-                or data.base is not None
-                or any(data is plain(f[2]) for f in flows)
-            )
-            flows.append((op.input_names[0 if op.variadic else i], rule, gradient, target, shared))
-    finally:
-        if create_graph:
+        try:
+            found = op.gradients(dy, wanted, _as_tensors(node, saved), fused=False)
+            return [_fit(g, node, node.inputs[i]) for g, i in zip(found, wanted, strict=True)]
+        finally:
             state.grad_enabled = before
-    return flows
+    found = op.gradients(dy, wanted, saved, fused=True)
+    for k, i in enumerate(wanted):
+        gradient, target = found[k], node.inputs[i]
+        like = target if type(target) is Node else target.data
+        if (
+            type(gradient) is not np.ndarray
+            or gradient.shape != like.shape
+            or gradient.dtype != like.dtype
+        ):
+            found[k] = _fit(np.asarray(gradient), node, target)
+    return found
 
 
-def _deliver(
-    target: Node | Tensor,
-    gradient: Any,
-    shared: bool,
-    waiting: list[tuple[int, Node]],
-    arrived: dict[Node, Any],
-    captured: dict[Node | Tensor, Any] | None,
-    on_path: set[Any] | None,
-) -> bool:
-    """Hand a gradient to a node, where it waits, or to a leaf, where it stays.
+def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
+    """Undo broadcasting and promotion: a gradient has its input's shape and dtype."""
+    if gradient.shape != target.shape and node.op.reduce is not None:
+        gradient = node.op.reduce(gradient, target.shape)
+    if gradient.shape != target.shape:
+        raise RuntimeError(
+            f"{node.op.name}: a gradient is {describe(gradient)}, its input has shape "
+            f"{target.shape}"
+        )
+    return gradient if gradient.dtype == target.dtype else gradient.astype(target.dtype)
 
-    Returns whether it met one that had arrived before.
-    """
-    if isinstance(target, Node):
-        if on_path is not None and target not in on_path:
-            return False
-        if target in arrived:
-            arrived[target] = _sum(arrived[target], gradient)
-            return True
-        arrived[target] = gradient
-        heappush(waiting, (-target.sequence, target))
-        return False
-    if captured is not None:
-        if target not in captured:
-            return False
-        before = captured[target]
-        captured[target] = gradient if before is None else _sum(before, gradient)
-        return before is not None
-    if target.grad is None:
+
+def _shares(gradient: Any, dy: Any, all_gradients: list[Any]) -> bool:
+    """Whether a gradient may share memory with another array that somebody holds."""
+    data = plain(gradient)
+    if data is plain(dy) or data.base is not None:
+        return True
+    return len(all_gradients) > 1 and len([1 for g in all_gradients if plain(g) is data]) > 1
+
+
+def _accumulate(leaf: Tensor, gradient: Any, shared: bool) -> bool:
+    """Add a gradient to a leaf's; returns whether there was one."""
+    if leaf.grad is None:
         # .grad shares memory with nothing: not with another .grad, not with what was passed in
         if isinstance(gradient, Tensor):
             with enable_grad():
-                target.grad = gradient.clone() if shared else gradient
+                leaf.grad = gradient.clone() if shared else gradient
         else:
-            target.grad = Tensor(gradient.copy() if shared else gradient)
+            leaf.grad = Tensor(gradient.copy() if shared else gradient)
         return False
     if isinstance(gradient, Tensor):
-        target.grad = _sum(target.grad, gradient)  # a new tensor: it has a graph of its own
+        leaf.grad = _sum(leaf.grad, gradient)  # a new tensor: it has a graph of its own
     else:
-        np.add(target.grad.data, gradient, out=target.grad.data)
+        np.add(leaf.grad.data, gradient, out=leaf.grad.data)
     return True
 
 
@@ -366,7 +358,7 @@ def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     op = node.op
     if op.variadic:
-        sources: dict[str, Any] = {op.input_names[0]: node.inputs, "out": node}
+        sources: dict[str, Any] = {op.input_names[0]: tuple(node.inputs), "out": node}
     else:
         sources = {**dict(zip(op.input_names, node.inputs, strict=True)), "out": node}
 

@@ -53,11 +53,13 @@ class Node:
     ----------
     op : Op
         Which operation.
-    inputs : tuple
+    inputs : list
         One entry per input: the :class:`Node` that made it, or the leaf
         :class:`Tensor` that wants its gradient, or the bare array or number
         where no gradient flows. A node never holds the tensor it made, nor any
         tensor that holds it: the graph has no reference cycle.
+    wanted : list of int
+        Positions of the inputs into which gradient flows.
     params : tuple
         The values of the operation's other arguments, in the order of its signature.
     saved : tuple or None
@@ -84,18 +86,21 @@ class Node:
         "saved",
         "sequence",
         "shape",
+        "wanted",
     )
 
     def __init__(
         self,
         op: Op[Any],
-        inputs: tuple[Any, ...],
+        inputs: list[Any],
+        wanted: list[int],
         params: tuple[Any, ...],
         saved: tuple[Any, ...],
         out: np.ndarray,
     ) -> None:
         self.op = op
         self.inputs = inputs
+        self.wanted = wanted
         self.params = params
         self.saved: tuple[Any, ...] | None = saved
         self.shape = out.shape
@@ -111,19 +116,10 @@ class Node:
 
     def parents(self) -> list[Node | Tensor]:
         """Those inputs into which gradient flows."""
-        return [p for p, wanted in zip(self.inputs, self.needs(), strict=True) if wanted]
-
-    def needs(self) -> tuple[bool, ...]:
-        """For each input, whether gradient flows into it."""
-        return tuple(wants_gradient(p) for p in self.inputs)
+        return [self.inputs[i] for i in self.wanted]
 
     def __repr__(self) -> str:
         return f"<{self.op.name} #{self.sequence} {self.shape}>"
-
-
-def wants_gradient(source: object) -> bool:
-    """Whether an entry of ``Node.inputs`` is a node or a leaf, not a bare value."""
-    return type(source) is Node or getattr(source, "requires_grad", False) is True
 
 
 def _caller() -> tuple[str, int] | None:

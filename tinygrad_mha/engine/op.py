@@ -164,6 +164,7 @@ class Op(Generic[P]):
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
         self._pick: Callable[[tuple[Any, ...]], tuple[Any, ...]] = _nothing
+        self.plan: tuple[Any, ...] = ()  # per input: its name, its rule, what the rule is given
         self._pickers: dict[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {}
         if self.name in REGISTRY:
             raise ValueError(f"op: an operation named {self.name!r} is registered already")
@@ -185,6 +186,7 @@ class Op(Generic[P]):
         self._input_defaults = tuple(p.default for p in parameters[:count])
         self._param_defaults = tuple(p.default for p in parameters[count:])
         self._has_required = _REQUIRED in self._param_defaults
+        self._count = len(self.input_names)
 
     # -- definition -----------------------------------------------------------------
 
@@ -217,7 +219,8 @@ class Op(Generic[P]):
     def fused_gradient(self, function: Fn) -> Fn:
         """Register a fast path for arrays; it returns one gradient per input.
 
-        Its second parameter, ``needs``, is a tuple of booleans: which inputs want theirs.
+        Its second parameter, ``wanted``, lists the positions of the inputs that want theirs;
+        for another it may return None.
         """
         self.fused = Rule("*", "", function, self._check_takes(function, skip=2))
         self._plan()
@@ -246,6 +249,10 @@ class Op(Generic[P]):
         self.saved_names = tuple(name for name in every if name in wanted)
         self._pick = _picker(every, self.saved_names)
         self._pickers = {rule.of: _picker(self.saved_names, rule.takes) for rule in rules}
+        self.plan = tuple(
+            (name, self.rules.get(name), self._pickers.get(name, _nothing))
+            for name in self.input_names
+        )
         self._saves_shapes = any(name.endswith("_shape") for name in self.saved_names)
 
     @property
@@ -265,20 +272,29 @@ class Op(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the operation; see ``help`` of its name for the arguments."""
-        inputs: tuple[Any, ...] = args
-        params = self._param_defaults
-        if kwargs or self._has_required or len(args) != len(self.input_names) or self.variadic:
+        given = len(args) - self._count
+        if kwargs or self.variadic or given < 0 or (given == 0 and self._has_required):
             inputs, params = self._bind(args, kwargs)
-        arrays: list[Any] = []
-        lifted = recording = False
+        elif given == 0:
+            inputs, params = args, self._param_defaults
+        else:
+            inputs, params = self._split(args, given)
+        arrays, sources = [], []  # what is computed with, and where the gradient goes
+        wanted = []  # positions of the inputs that want one
+        lifted = False
         for value in inputs:
             if isinstance(value, Tensor):
                 lifted = True
+                array = value.data
+                arrays.append(array)
                 if value.requires_grad:
-                    recording = True
-                arrays.append(value.data)
+                    wanted.append(len(sources))
+                    sources.append(value.grad_fn or value)
+                else:
+                    sources.append(array)
             else:
                 arrays.append(value)
+                sources.append(value)
         try:
             if self.variadic:  # what follows *inputs can only be given by name
                 out = self.forward(*arrays, **dict(zip(self.param_names, params, strict=True)))
@@ -294,31 +310,33 @@ class Op(Generic[P]):
             return out
         if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
             out = np.asarray(out)
-        if recording and state.grad_enabled and self.rules:
-            return Tensor(out, True, self._record(inputs, tuple(arrays), params, out, extras))
-        return Tensor(out)
+        if not (wanted and self.rules and state.grad_enabled):
+            return Tensor(out)
+        saved = self._save(arrays, params, out, extras)
+        return Tensor(out, True, Node(self, sources, wanted, params, saved, out))
 
-    def _record(
+    def _save(
         self,
-        inputs: tuple[Any, ...],
-        arrays: tuple[Any, ...],
+        arrays: list[Any],
         params: tuple[Any, ...],
         out: np.ndarray,
         extras: tuple[Any, ...],
-    ) -> Node:
-        sources = tuple(
-            (x.grad_fn or x) if isinstance(x, Tensor) and x.requires_grad else array
-            for x, array in zip(inputs, arrays, strict=True)
+    ) -> tuple[Any, ...]:
+        """Pick what the rules asked for, out of everything that a call knows."""
+        named = [tuple(arrays)] if self.variadic else arrays
+        if not self._saves_shapes:
+            return self._pick((*named, *params, out, *extras))
+        shapes: list[Any] = [np.shape(array) for array in arrays]
+        return self._pick(
+            (*named, *params, out, *extras, *([tuple(shapes)] if self.variadic else shapes))
         )
-        named = (arrays,) if self.variadic else arrays
-        shapes: tuple[Any, ...] = ()
-        if self._saves_shapes:
-            if self.variadic:
-                shapes = (tuple(map(np.shape, arrays)),)
-            else:
-                shapes = tuple(map(np.shape, arrays))
-        saved = self._pick((*named, *params, out, *extras, *shapes))
-        return Node(self, sources, params, saved, out)
+
+    def _split(self, args: tuple[Any, ...], given: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Sort positional arguments into inputs and params."""
+        params = args[self._count :] + self._param_defaults[given:]
+        if given > len(self._param_defaults) or _REQUIRED in params[given:]:
+            return self._bind(args, {})  # which says what is wrong
+        return args[: self._count], params
 
     def _bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -354,22 +372,38 @@ class Op(Generic[P]):
 
     # -- backward -------------------------------------------------------------------
 
-    def rule_of(self, index: int) -> Rule | None:
-        """Return the rule of the input at this position; None where there is none."""
-        return self.rules.get(self.input_names[0 if self.variadic else index])
+    def gradients(
+        self, dy: Value, wanted: list[int], saved: tuple[Any, ...], fused: bool
+    ) -> list[Value]:
+        """Gradients of the inputs at the positions `wanted`, from that of the output.
 
-    def apply_rule(self, rule: Rule, index: int, dy: Value, saved: tuple[Any, ...]) -> Value:
-        """Gradient of the input at `index`, from that of the output."""
-        values = self._pickers[rule.of](saved)
-        return rule.function(dy, index, *values) if self.variadic else rule.function(dy, *values)
-
-    def apply_fused(
-        self, dy: np.ndarray, needs: tuple[bool, ...], saved: tuple[Any, ...]
-    ) -> tuple[Any, ...]:
-        """Gradients of all inputs at once, on arrays."""
-        assert self.fused is not None
-        result: tuple[Any, ...] = self.fused.function(dy, needs, *self._pickers["*"](saved))
-        return result
+        Parameters
+        ----------
+        dy : ndarray or Tensor
+            The incoming gradient.
+        wanted : list of int
+            Positions of inputs.
+        saved : tuple
+            ``node.saved``, as arrays or as tensors like `dy`.
+        fused : bool
+            Whether the fast path may run, if there is one; it takes arrays only.
+        """
+        if fused and self.fused is not None:
+            every = self.fused.function(dy, wanted, *self._pickers["*"](saved))
+            return [every[i] for i in wanted]
+        found = []
+        for i in wanted:
+            name, rule, pick = self.plan[0 if self.variadic else i]
+            if rule is None:
+                raise RuntimeError(
+                    f"{self.name} has no gradient with respect to its input {name!r}; "
+                    "detach() that tensor"
+                )
+            values = pick(saved)
+            found.append(
+                rule.function(dy, i, *values) if self.variadic else rule.function(dy, *values)
+            )
+        return found
 
 
 def op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:

@@ -156,7 +156,7 @@ def additive_scores_dweight(dy: Value, query: Value, key: Value) -> Value:
 @additive_scores.fused_gradient
 def additive_scores_backward(
     dy: np.ndarray,
-    needs: tuple[bool, ...],
+    wanted: list[int],
     query: np.ndarray,
     key: np.ndarray,
     weight: np.ndarray,

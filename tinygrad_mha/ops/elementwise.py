@@ -111,7 +111,7 @@ def neg_dx(dy: Value) -> Value:
 @elementwise("y = aᵇ", symbol="xʸ", ufunc=np.power, samples=_two_positive)
 def pow(a: Value, b: Value) -> Value:
     """Power, elementwise with broadcasting."""
-    return np.power(a, b)
+    return a**b  # which, unlike np.power, knows that x² is a product
 
 
 @pow.gradient("a", "da = dy · b · aᵇ⁻¹")
@@ -292,6 +292,13 @@ def relu_dx(dy: Value, out: Value) -> Value:
     return where(out <= 0, 0.0, dy)  # so where x is nan the gradient passes
 
 
+@relu.fused_gradient
+def relu_backward(dy: np.ndarray, wanted: list[int], out: np.ndarray) -> tuple[np.ndarray]:
+    dx = np.zeros(dy.shape, dy.dtype)
+    np.copyto(dx, dy, where=out > 0)  # a choice, not a product: 0 · ∞ must stay 0
+    return (dx,)
+
+
 @elementwise(
     "y = x · Φ(x), Φ the normal distribution function",
     samples=(*_one, *(Sample(s.inputs, {"approximate": "tanh"}) for s in _one)),
@@ -327,7 +334,7 @@ def gelu_dx(dy: Value, x: Value, approximate: str) -> Value:
 
 @gelu.fused_gradient
 def gelu_backward(
-    dy: np.ndarray, needs: tuple[bool, ...], x: np.ndarray, approximate: str
+    dy: np.ndarray, wanted: list[int], x: np.ndarray, approximate: str
 ) -> tuple[np.ndarray]:
     return (kernels.gelu_backward(dy, x, approximate == "tanh"),)
 

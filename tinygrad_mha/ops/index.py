@@ -169,6 +169,6 @@ def embedding_dweight(dy: Value, weight_shape: Shape, index: Value) -> Value:
 
 @embedding.fused_gradient
 def embedding_backward(
-    dy: np.ndarray, needs: tuple[bool, ...], weight_shape: Shape, index: np.ndarray
+    dy: np.ndarray, wanted: list[int], weight_shape: Shape, index: np.ndarray
 ) -> tuple[np.ndarray, None]:
     return kernels.embedding_backward(dy, index, weight_shape[0]), None

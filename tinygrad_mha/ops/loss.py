@@ -82,7 +82,7 @@ def cross_entropy_dx(dy: Value, x: Value, target: Value, reduction: str) -> Valu
 @cross_entropy.fused_gradient
 def cross_entropy_backward(
     dy: np.ndarray,
-    needs: tuple[bool, ...],
+    wanted: list[int],
     x: np.ndarray,
     target: np.ndarray,
     reduction: str,

@@ -52,7 +52,7 @@ def softmax_dx(dy: Value, out: Value, dim: int) -> Value:
 
 @softmax.fused_gradient
 def softmax_backward(
-    dy: np.ndarray, needs: tuple[bool, ...], out: np.ndarray, dim: int
+    dy: np.ndarray, wanted: list[int], out: np.ndarray, dim: int
 ) -> tuple[np.ndarray]:
     return (kernels.softmax_backward(dy, out, dim),)
 
@@ -108,7 +108,7 @@ def masked_softmax_dx(dy: Value, out: Value) -> Value:
 
 @masked_softmax.fused_gradient
 def masked_softmax_backward(
-    dy: np.ndarray, needs: tuple[bool, ...], out: np.ndarray
+    dy: np.ndarray, wanted: list[int], out: np.ndarray
 ) -> tuple[np.ndarray, None]:
     return kernels.softmax_backward(dy, out, -1), None
 
@@ -126,7 +126,7 @@ def log_softmax_dx(dy: Value, out: Value, dim: int) -> Value:
 
 @log_softmax.fused_gradient
 def log_softmax_backward(
-    dy: np.ndarray, needs: tuple[bool, ...], out: np.ndarray, dim: int
+    dy: np.ndarray, wanted: list[int], out: np.ndarray, dim: int
 ) -> tuple[np.ndarray]:
     return (kernels.log_softmax_backward(dy, out, dim),)
 
@@ -202,7 +202,7 @@ def layer_norm_dbias(dy: Value) -> Value:
 @layer_norm.fused_gradient
 def layer_norm_backward(
     dy: np.ndarray,
-    needs: tuple[bool, ...],
+    wanted: list[int],
     x: np.ndarray,
     weight: np.ndarray | None,
     mu: np.ndarray,

@@ -22,7 +22,7 @@ def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     for d in dims:
         if not -max(ndim, 1) <= d < max(ndim, 1):
             raise IndexError(f"dim {d} is out of range for {ndim} dimensions")
-    return tuple(d % ndim for d in dims) if ndim else ()
+    return tuple([d % ndim for d in dims]) if ndim else ()
 
 
 def _some(x: Value, dims: tuple[int, ...]) -> None:
@@ -69,7 +69,7 @@ def sum(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     keepdim : bool, default False
         Keep them as axes of size 1.
     """
-    return np.sum(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
+    return np.add.reduce(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
 
 
 @sum.gradient("x", "dx = dy, copied along the summed axes")
@@ -90,15 +90,15 @@ def mean(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     keepdim : bool, default False
         Keep them as axes of size 1.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dims = _dims(dim, x.ndim)
-        return np.sum(x, axis=dims, keepdims=keepdim) / x.dtype.type(_count(x.shape, dims))
+    dims = _dims(dim, x.ndim)
+    n = _count(x.shape, dims)
+    return np.add.reduce(x, axis=dims, keepdims=keepdim) * (1.0 / n if n else np.nan)
 
 
 @mean.gradient("x", "dx = dy / n, copied along the averaged axes")
 def mean_dx(dy: Value, x_shape: Shape, dim: Dims, keepdim: bool) -> Value:
     n = _count(x_shape, _dims(dim, len(x_shape)))
-    return expand(_keep(dy, dim, keepdim, x_shape) * (1.0 / n if n else float("nan")), x_shape)
+    return expand(_keep(dy, dim, keepdim, x_shape) * (1.0 / n if n else np.nan), x_shape)
 
 
 def _count(shape: Shape, dims: tuple[int, ...]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value
 from .axes import Shape, broadcast_axis
+
+#: Elements below which copying is faster than building a view.
+_SMALL = 4096
 
 # -- broadcasting and its reverse ------------------------------------------------------
 
@@ -67,7 +71,7 @@ def sum_to_dx(dy: Value, x_shape: Shape) -> Value:
     ),
 )
 def expand(x: Value, shape: Shape) -> Value:
-    """Broadcast to a shape, without copying.
+    """Broadcast to a shape; a large result shares memory with `x`, a small one is a copy.
 
     Parameters
     ----------
@@ -78,7 +82,11 @@ def expand(x: Value, shape: Shape) -> Value:
     """
     lead = len(shape) - x.ndim
     sizes = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(shape))
-    return np.broadcast_to(x, sizes)
+    if math.prod(sizes) > _SMALL or -1 in sizes:
+        return np.broadcast_to(x, sizes)  # which checks, and takes 3 µs to do so
+    out = np.empty(sizes, x.dtype)
+    out[...] = x
+    return out
 
 
 @expand.gradient("x", "dx = Σ dy over the repeated axes")

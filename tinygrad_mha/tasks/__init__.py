@@ -1,0 +1,1 @@
+"""What runs the main job: text, a model of its characters, training."""
