@@ -53,6 +53,17 @@ def test_steps_show_the_sum_at_a_fan_out() -> None:
     assert sum(float(f.gradient) for f in into_a) == 13.0
 
 
+def test_steps_keep_what_was_sent_when_more_is_added() -> None:
+    x = tm.tensor(2.0, requires_grad=True)
+    steps = list(tm.autograd.steps((x * x) * (x * 3)))
+    sent = [float(f.gradient) for step in steps for f in step.flows if f.target is x]
+    assert sent == [12.0, 12.0, 12.0]
+    assert x.grad.item() == 36.0
+    for step in steps:
+        for flow in step.flows:
+            assert not np.shares_memory(flow.gradient, x.grad.data)
+
+
 def test_steps_tell_what_ran() -> None:
     w, x = tm.tensor([1.0, 2.0], requires_grad=True), tm.tensor([3.0, 4.0])
     steps = list(tm.autograd.steps((w * x).sum()))

@@ -279,8 +279,9 @@ class Op(Generic[P]):
             inputs, params = args, self._param_defaults
         else:
             inputs, params = self._split(args, given)
-        arrays, sources = [], []  # what is computed with, and where the gradient goes
-        wanted = []  # positions of the inputs that want one
+        arrays: list[Any] = []  # what is computed with
+        sources: list[Any] = []  # where the gradient goes
+        wanted: list[int] = []  # positions of the inputs that want one
         lifted = False
         for value in inputs:
             if isinstance(value, Tensor):

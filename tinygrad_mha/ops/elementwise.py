@@ -294,8 +294,8 @@ def relu_dx(dy: Value, out: Value) -> Value:
 
 @relu.fused_gradient
 def relu_backward(dy: np.ndarray, wanted: list[int], out: np.ndarray) -> tuple[np.ndarray]:
-    dx = np.zeros(dy.shape, dy.dtype)
-    np.copyto(dx, dy, where=out > 0)  # a choice, not a product: 0 · ∞ must stay 0
+    dx = dy.copy()
+    np.copyto(dx, 0, where=out <= 0)  # a choice, not a product: 0 · ∞ must stay 0
     return (dx,)
 
 

@@ -13,6 +13,9 @@ from .shape import expand, reshape
 
 Dims = int | tuple[int, ...] | None
 
+#: np.sum without its Python around it; Any, because NumPy's stubs want a literal `keepdims`.
+_add: Any = np.add.reduce
+
 
 def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """Count the axes that `dim` names from the left."""
@@ -69,7 +72,7 @@ def sum(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     keepdim : bool, default False
         Keep them as axes of size 1.
     """
-    return np.add.reduce(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
+    return _add(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
 
 
 @sum.gradient("x", "dx = dy, copied along the summed axes")
@@ -92,7 +95,7 @@ def mean(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     """
     dims = _dims(dim, x.ndim)
     n = _count(x.shape, dims)
-    return np.add.reduce(x, axis=dims, keepdims=keepdim) * (1.0 / n if n else np.nan)
+    return _add(x, axis=dims, keepdims=keepdim) * (1.0 / n if n else np.nan)
 
 
 @mean.gradient("x", "dx = dy / n, copied along the averaged axes")
