@@ -1,115 +1,362 @@
-"""Temporary stand-in."""
+"""Arrays in, arrays out, fast.
 
+Each function checks its arguments and hands them to one of two backends: kernels
+written on a SIMD vector type and compiled by numba when first called
+(:mod:`.compiled`, on :mod:`.matrix`, :mod:`.rows`, :mod:`.elements`), or their twins in
+plain NumPy (:mod:`.reference`), which say in a line or two what is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
 import math
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-exp = np.exp
-tanh = np.tanh
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+from . import reference
+from .backend import BACKENDS, backend, fall_back, state, use_backend
+from .threads import get_num_threads, set_num_threads
+
+Array = np.ndarray
+
+_compiled: ModuleType | None = None
 
 
-def erf(x):
-    return _erf(x).astype(x.dtype) if x.size else x.copy()
+def _load() -> ModuleType:
+    """Import the compiled kernels, and numba with them; the twins where that cannot be."""
+    global _compiled
+    try:
+        from . import compiled
+    except Exception as error:  # numba fails in many ways: no wheel, no LLVM, a broken install
+        fall_back(error)
+        return reference
+    _compiled = compiled
+    return compiled
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+def _backend(x: Array) -> Any:
+    """Choose who computes: kernels are for float32 and float64."""
+    if state.name == "numpy" or x.dtype.char not in "fd":
+        return reference
+    return _compiled or _load()
 
 
-def gelu(x, approximate=False):
-    if approximate:
-        c = math.sqrt(2 / math.pi)
-        return 0.5 * x * (1 + np.tanh(c * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+@contextlib.contextmanager
+def on_compile(listener: Callable[[str, str, float], object]) -> Iterator[None]:
+    """Call `listener` whenever a kernel is compiled, which happens once per machine.
+
+    Parameters
+    ----------
+    listener : callable
+        Called with the kernel's name, "start" or "done", and the seconds it took.
+
+    Examples
+    --------
+    >>> from tinygrad_mha import kernels
+    >>> with kernels.on_compile(lambda kernel, state, seconds: None):
+    ...     pass
+    """
+    if state.name == "numpy" or (_compiled or _load()) is reference:
+        yield
+        return
+    from . import jit
+
+    with jit.on_compile(listener):
+        yield
 
 
-def gelu_backward(dy, x, approximate=False):
-    if approximate:
-        c = math.sqrt(2 / math.pi)
-        t = np.tanh(c * (x + 0.044715 * x**3))
-        return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x))
-    return dy * (
-        0.5 * (1 + erf(x * math.sqrt(0.5))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
+    """Matrix product over the last two axes; axes before them broadcast.
+
+    Parameters
+    ----------
+    a : ndarray
+        ``(..., n, k)`` or ``(k,)``; any strides.
+    b : ndarray
+        ``(..., k, m)`` or ``(k,)``; any strides.
+    bias : ndarray, optional
+        ``(m,)``, added to every row.
+
+    Returns
+    -------
+    ndarray
+        ``(..., n, m)``, without the axis that a 1-d operand does not have.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> kernels.matmul(np.ones((2, 3)), np.ones((3, 1)))
+    array([[3.],
+           [3.]])
+    """
+    if a.dtype != b.dtype:
+        raise TypeError(f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()")
+    if a.ndim < 2 or b.ndim < 2:
+        return _with_vectors(a, b, bias)
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError(
+            f"shapes {a.shape} and {b.shape} do not fit: the last axis of a, {a.shape[-1]}, must "
+            f"equal the second to last of b, {b.shape[-2]}"
+        )
+    if bias is not None and bias.shape != b.shape[-1:]:
+        raise ValueError(f"bias has shape {bias.shape}, expected {b.shape[-1:]}")
+    if a.ndim > 2 or b.ndim > 2:
+        try:
+            np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            raise ValueError(
+                f"shapes {a.shape} and {b.shape} do not fit: their axes before the last two, "
+                f"{a.shape[:-2]} and {b.shape[:-2]}, do not broadcast"
+            ) from None
+    product: Array = _backend(a).matmul(a, b, bias)
+    return product
+
+
+def _with_vectors(a: Array, b: Array, bias: Array | None) -> Array:
+    """Multiply where an operand is a vector: a row on the left, a column on the right."""
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(
+            f"shapes {a.shape} and {b.shape}: a matrix product needs at least 1 dimension on both "
+            "sides; to scale, use *"
+        )
+    product = matmul(
+        a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b, bias=bias
     )
+    if b.ndim == 1:
+        product = product[..., 0]
+    if a.ndim == 1:
+        product = product[..., 0] if b.ndim == 1 else product[..., 0, :]
+    return product
 
 
-def matmul(a, b, *, bias=None, out=None):
-    r = np.matmul(a, b)
-    return r if bias is None else r + bias
+def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
+    """exp(x) / Σ exp(x) along an axis.
+
+    Parameters
+    ----------
+    x : ndarray
+        Any shape.
+    axis : int, default -1
+        The axis.
+    mask : bool ndarray, optional
+        Broadcasts to `x`; only numbers where it is True take part. Where none does, the
+        result is 0; without a mask, a row of −∞ gives nan.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> kernels.softmax(np.zeros((1, 2)))
+    array([[0.5, 0.5]])
+    """
+    if not -max(x.ndim, 1) <= axis < max(x.ndim, 1):
+        raise IndexError(f"axis {axis} is out of range for shape {x.shape}")
+    if x.ndim == 0:
+        return softmax(x[None], 0, mask).reshape(())
+    y: Array = _backend(x).softmax(x, axis, mask)
+    return y
 
 
-def softmax(x, axis=-1, mask=None):
-    if mask is not None:
-        x = np.where(mask, x, -np.inf)
-    m = x.max(axis, keepdims=True, initial=-np.inf)
-    if mask is not None:
-        m = np.where(np.isneginf(m), 0, m)
-    e = np.exp(x - m)
-    s = e.sum(axis, keepdims=True)
-    if mask is not None:
-        s = np.where(s == 0, 1, s)
-    return e / s
+def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """y · (dy − Σ dy · y) along an axis: the gradient of :func:`softmax`."""
+    if y.ndim == 0:
+        return np.zeros_like(y)
+    dx: Array = _backend(y).softmax_backward(dy, y, axis)
+    return dx
 
 
-def softmax_backward(dy, y, axis=-1):
-    return y * (dy - (dy * y).sum(axis, keepdims=True))
+def logsumexp(x: Array, axis: int = -1) -> Array:
+    """ln Σ exp(x) along an axis."""
+    if x.ndim == 0:
+        return x.copy()
+    y: Array = _backend(x).logsumexp(x, axis)
+    return y
 
 
-def log_softmax(x, axis=-1):
-    m = x.max(axis, keepdims=True)
-    z = x - m
-    return z - np.log(np.exp(z).sum(axis, keepdims=True))
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """x − ln Σ exp(x) along an axis."""
+    if not -max(x.ndim, 1) <= axis < max(x.ndim, 1):
+        raise IndexError(f"axis {axis} is out of range for shape {x.shape}")
+    if x.ndim == 0:
+        return np.asarray(x - x)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(x - np.expand_dims(logsumexp(x, axis), axis))
 
 
-def log_softmax_backward(dy, y, axis=-1):
-    return dy - np.exp(y) * dy.sum(axis, keepdims=True)
+def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """dy − exp(y) · Σ dy along an axis: the gradient of :func:`log_softmax`."""
+    return reference.log_softmax_backward(dy, y, axis)
 
 
-def cross_entropy(x, t):
-    m = x.max(1)
-    lse = m + np.log(np.exp(x - m[:, None]).sum(1))
-    return lse - x[np.arange(len(x)), t], lse
+def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
+    """−ln softmax(x)[target] of each row, and ln Σ exp(x), which the gradient needs.
+
+    Parameters
+    ----------
+    x : ndarray
+        ``(R, C)``.
+    target : integer ndarray
+        ``(R,)``, from 0 to C − 1.
+
+    Returns
+    -------
+    losses, lse : ndarray
+        Both ``(R,)``.
+    """
+    losses, lse = _backend(x).cross_entropy(x, target)
+    return losses, lse
 
 
-def cross_entropy_backward(d, x, lse, t):
-    p = np.exp(x - lse[:, None])
-    p[np.arange(len(x)), t] -= 1
-    return p * d[:, None]
+def cross_entropy_backward(d: Array, x: Array, lse: Array, target: Array) -> Array:
+    """d · (softmax(x) − one-hot(target)): the gradient of :func:`cross_entropy`.
+
+    Parameters
+    ----------
+    d : ndarray
+        ``(R,)``, gradient of each row's loss.
+    x, lse, target : ndarray
+        As they went in and came out.
+
+    Returns
+    -------
+    ndarray
+        ``(R, C)``.
+    """
+    dx: Array = _backend(x).cross_entropy_backward(d, x, lse, target)
+    return dx
 
 
-def layer_norm(x, w, b, eps):
-    m = x.mean(-1, keepdims=True)
-    r = 1 / np.sqrt(x.var(-1, keepdims=True) + eps)
-    y = (x - m) * r
-    if w is not None:
-        y = y * w
-    if b is not None:
-        y = y + b
-    return y, m, r
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """(x − μ) / √(σ² + ε) · weight + bias over the last axis.
+
+    Parameters
+    ----------
+    x : ndarray
+        ``(..., d)``.
+    weight, bias : ndarray or None
+        ``(d,)``.
+    eps : float
+        ε.
+
+    Returns
+    -------
+    y : ndarray
+        ``(..., d)``.
+    mu, rstd : ndarray
+        μ and 1/√(σ² + ε), ``(..., 1)``.
+    """
+    y, mu, rstd = _backend(x).layer_norm(x, weight, bias, eps)
+    return y, mu, rstd
 
 
-def layer_norm_backward(dy, x, w, m, r):
-    h = (x - m) * r
-    g = dy if w is None else dy * w
-    ax = tuple(range(x.ndim - 1))
-    return (
-        (g - g.mean(-1, keepdims=True) - h * (g * h).mean(-1, keepdims=True)) * r,
-        (dy * h).sum(ax),
-        dy.sum(ax),
-    )
+def layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mu: Array, rstd: Array
+) -> tuple[Array, Array, Array]:
+    """Gradients of x, weight and bias, from what :func:`layer_norm` took and gave."""
+    dx, dweight, dbias = _backend(x).layer_norm_backward(dy, x, weight, mu, rstd)
+    return dx, dweight, dbias
 
 
-def embedding_backward(dy, i, n):
-    o = np.zeros((n, dy.shape[-1]), dy.dtype)
-    np.add.at(o, i, dy)
-    return o
+def gelu(x: Array, approximate: bool = False) -> Array:
+    """x · Φ(x), or with `approximate` its tanh formula, elementwise."""
+    y: Array = _backend(x).gelu(x, approximate)
+    return y
 
 
-def adamw_step(p, g, m, v, *, lr, beta1, beta2, eps, weight_decay, step):
-    p *= 1 - lr * weight_decay
-    m *= beta1
-    m += (1 - beta1) * g
-    v *= beta2
-    v += (1 - beta2) * g * g
-    p -= lr / (1 - beta1**step) * m / (np.sqrt(v / (1 - beta2**step)) + eps)
+def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
+    """dy · gelu′(x), elementwise."""
+    dx: Array = _backend(x).gelu_backward(dy, x, approximate)
+    return dx
+
+
+def erf(x: Array) -> Array:
+    """Error function, elementwise."""
+    y: Array = _backend(x).erf(x)
+    return y
+
+
+def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
+    """Zeros ``(rows, d)``, with ``dy[...]`` added at the rows that `index` names, in order."""
+    return reference.embedding_backward(dy, index, rows)
+
+
+def adamw_step(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+) -> None:
+    """One step of AdamW, in place in `param`, `m` and `v` (Loshchilov and Hutter 2019, algorithm 2).
+
+    Parameters
+    ----------
+    param, grad, m, v : ndarray
+        Of one shape and dtype: what is learned, its gradient, the running means of the
+        gradient and of its square.
+    lr, beta1, beta2, eps, weight_decay : float
+        The algorithm's.
+    step : int
+        Counts from 1; corrects the means for having begun at 0.
+    """
+    keep, rate = 1 - lr * weight_decay, lr / (1 - beta1**step)
+    root = math.sqrt(1 - beta2**step)
+    if param.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous:
+        _backend(param).adamw(param, grad, m, v, keep, rate, beta1, beta2, root, eps)
+    else:
+        reference.adamw(param, grad, m, v, keep, rate, beta1, beta2, root, eps)
+
+
+# NumPy's own are vectorised, and as fast as ours would be
+exp, tanh, sigmoid = reference.exp, reference.tanh, reference.sigmoid
+
+__all__ = [
+    "BACKENDS",
+    "adamw_step",
+    "backend",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "embedding_backward",
+    "erf",
+    "exp",
+    "gelu",
+    "gelu_backward",
+    "get_num_threads",
+    "layer_norm",
+    "layer_norm_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "matmul",
+    "on_compile",
+    "set_num_threads",
+    "sigmoid",
+    "softmax",
+    "softmax_backward",
+    "tanh",
+    "use_backend",
+]

@@ -1,0 +1,83 @@
+"""Which kernels run: those that numba compiles, or their NumPy twins."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+
+BACKENDS = ("numba", "numpy")
+
+
+def _from_environment() -> str:
+    name = os.environ.get("TINYGRAD_MHA_BACKEND", "numba")
+    if name not in BACKENDS:
+        raise ValueError(f"TINYGRAD_MHA_BACKEND is {name!r}; it can be one of {BACKENDS}")
+    return name
+
+
+class _State(threading.local):
+    """Each thread starts with what the environment says."""
+
+    name: str = _from_environment()
+
+
+state = _State()
+
+
+def backend() -> str:
+    """Name of the backend that runs in this thread.
+
+    Examples
+    --------
+    >>> from tinygrad_mha import kernels
+    >>> with kernels.use_backend("numpy"):
+    ...     kernels.backend()
+    'numpy'
+    """
+    return state.name
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run a block on one backend, in this thread.
+
+    Parameters
+    ----------
+    name : {"numba", "numpy"}
+        Compiled kernels, or their NumPy twins.
+
+    Raises
+    ------
+    ValueError
+        There is no such backend.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> with kernels.use_backend("numpy"):
+    ...     kernels.softmax(np.zeros((1, 2)))
+    array([[0.5, 0.5]])
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"use_backend: {name!r} is not one of {BACKENDS}")
+    before, state.name = state.name, name
+    try:
+        yield
+    finally:
+        state.name = before
+
+
+def fall_back(error: Exception) -> None:
+    """Run everything on the twins from now on, and say why, once."""
+    _State.name = "numpy"
+    state.__dict__.pop("name", None)
+    warnings.warn(
+        f"tinygrad_mha: the compiled kernels cannot run here ({type(error).__name__}: {error}); "
+        "their NumPy twins take over, which are slower",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,321 @@
+"""The compiled kernels behind the same signatures as their NumPy twins.
+
+Here shapes become what a kernel takes: rows one after the other in memory, offsets,
+ranges for the threads. Arrays that already are so pass without a copy. The shapes
+themselves have been checked by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from . import elements, matrix, reference, rows
+from .jit import source, target
+from .threads import get_num_threads, over_ranges
+
+Array = np.ndarray
+
+#: Below this many multiply-adds, or numbers, handing work to a second thread costs more than it saves.
+PARALLEL_PRODUCTS = 8_000_000
+PARALLEL_NUMBERS = 200_000
+
+_ONE = np.zeros((1, 3), np.int64)
+_i, _b, _f8 = types.intp, types.boolean, types.float64
+
+
+def _in(t: Any, n: int) -> Any:
+    return source(t, n)
+
+
+def _out(t: Any, n: int) -> Any:
+    return target(t, n)
+
+
+#: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
+_SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
+    matrix.matmul: lambda t: (
+        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _b, _out(types.int64, 2), _i, _i,
+    ),
+    rows.softmax: lambda t: (_in(t, 2), _in(t, 2), _b, _out(t, 2), _i, _i),
+    rows.softmax_backward: lambda t: (_in(t, 2), _in(t, 2), _out(t, 2), _i, _i),
+    rows.logsumexp: lambda t: (_in(t, 2), _out(t, 1), _i, _i),
+    rows.softmax_from_logsumexp: lambda t: (
+        _in(t, 2), _in(t, 1), _in(t, 1), _in(types.int64, 1), _out(t, 2), _i, _i,
+    ),
+    rows.layer_norm: lambda t: (
+        _in(t, 2), _in(t, 1), _in(t, 1), _f8, _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
+    ),
+    rows.layer_norm_backward: lambda t: (
+        _in(t, 2), _in(t, 2), _in(t, 1), _in(t, 1), _in(t, 1),
+        _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
+    ),
+    elements.gelu_tanh: lambda t: (_in(t, 1), _out(t, 1), _i, _i),
+    elements.gelu_tanh_backward: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
+    elements.erf: lambda t: (_in(t, 1), _out(t, 1), _i, _i),
+    elements.adamw: lambda t: (
+        _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
+    ),
+}  # fmt: skip
+
+_ready: set[tuple[Any, np.dtype[Any]]] = set()
+
+
+def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments."""
+    if (dispatcher, dtype) not in _ready:
+        number = types.float32 if dtype == np.float32 else types.float64
+        dispatcher.compile(_SIGNATURES[dispatcher](number))
+        _ready.add((dispatcher, dtype))
+    return dispatcher
+
+
+def _rows_of(x: Array) -> Array:
+    """(..., n) as (rows, n), one row after the other."""
+    return np.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _share(run: Callable[[int, int], object], count: int, numbers: int, multiple: int = 1) -> None:
+    """Run over all rows, by several threads where that pays."""
+    if numbers < PARALLEL_NUMBERS or get_num_threads() == 1:
+        run(0, count)
+    else:
+        over_ranges(run, count, multiple)
+
+
+# -- matrix product -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def _offsets(
+    batch: tuple[int, ...],
+    a_shape: tuple[int, ...],
+    a_strides: tuple[int, ...],
+    b_shape: tuple[int, ...],
+    b_strides: tuple[int, ...],
+    matrix_size: int,
+) -> Array:
+    """Where the matrices of a batch begin, in elements: (items, 3) for A, B and C."""
+    items = math.prod(batch)
+    offsets = np.zeros((items, 3), np.int64)
+    where = np.indices(batch).reshape(len(batch), items)
+    for column, (shape, strides) in enumerate(((a_shape, a_strides), (b_shape, b_strides))):
+        lead = len(batch) - len(shape)
+        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
+            if size > 1:  # a size of 1 is broadcast: every item begins at the same place
+                offsets[:, column] += where[lead + axis] * stride
+    offsets[:, 2] = np.arange(items) * matrix_size
+    return offsets
+
+
+def _aligned(a: Array) -> Array:
+    """Return an array whose strides are whole numbers of elements, as a kernel counts them."""
+    size = a.itemsize
+    for stride in a.strides:
+        if stride % size:
+            return np.ascontiguousarray(a)
+    return a
+
+
+def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """a · b + bias, for matrices or stacks of them."""
+    run = _kernel(matrix.matmul, a.dtype)
+    a, b = _aligned(a), _aligned(b)
+    n, k = a.shape[-2:]
+    m = b.shape[-1]
+    has_bias = bias is not None
+    if not (n and m and k and a.size and b.size):  # a sum of nothing
+        return reference.matmul(a, b, bias)
+    if a.ndim == 2 and b.ndim == 2:
+        c = np.empty((n, m), a.dtype)
+        first_a, first_b, first_c, offsets, items = a, b, c, _ONE, 1
+    else:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        c = np.empty((*batch, n, m), a.dtype)
+        size = a.itemsize
+        offsets = _offsets(
+            batch,
+            a.shape[:-2], tuple(s // size for s in a.strides[:-2]),
+            b.shape[:-2], tuple(s // size for s in b.strides[:-2]),
+            n * m,
+        )  # fmt: skip
+        items = len(offsets)
+        first_a = a[(0,) * (a.ndim - 2)]
+        first_b = b[(0,) * (b.ndim - 2)]
+        first_c = c[(0,) * (c.ndim - 2)]
+    added = first_c[0] if bias is None else bias
+    if items * n * m * k < PARALLEL_PRODUCTS or get_num_threads() == 1:
+        run(first_a, first_b, first_c, added, has_bias, offsets, 0, items)
+    elif items >= get_num_threads():
+        over_ranges(
+            lambda start, stop: run(
+                first_a, first_b, first_c, added, has_bias, offsets, start, stop
+            ),
+            items,
+        )
+    else:
+        # few large matrices: each thread takes some rows of every one
+        over_ranges(
+            lambda start, stop: run(
+                first_a[start:stop], first_b, first_c[start:stop], added, has_bias, offsets,
+                0, items,
+            ),
+            n,
+            matrix.ROWS,
+        )  # fmt: skip
+    return c
+
+
+# -- rows -----------------------------------------------------------------------------------
+
+
+def _penalty(mask: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Turn a mask into 0 and −∞, (rows, n), with as few rows as repeat down the whole of `shape`."""
+    while mask.ndim > 1 and mask.shape[0] == 1:
+        mask = mask[0]
+    whole = np.broadcast_to(mask, shape[len(shape) - mask.ndim :])
+    return _rows_of(np.where(whole, dtype.type(0), dtype.type(-np.inf)))
+
+
+def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
+    """exp(x) / Σ exp(x) along an axis, among those where `mask` is True."""
+    if axis not in (-1, x.ndim - 1):
+        moved = None if mask is None else np.moveaxis(np.broadcast_to(mask, x.shape), axis, -1)
+        return np.moveaxis(softmax(np.moveaxis(x, axis, -1), -1, moved), -1, axis)
+    run = _kernel(rows.softmax, x.dtype)
+    flat = _rows_of(x)
+    y = np.empty(flat.shape, x.dtype)
+    if flat.size:
+        penalty = flat if mask is None else _penalty(mask, x.shape, x.dtype)
+        masked = mask is not None
+        _share(lambda i, j: run(flat, penalty, masked, y, i, j), len(flat), flat.size)
+    return y.reshape(x.shape)
+
+
+def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """y · (dy − Σ dy · y)."""
+    if axis not in (-1, y.ndim - 1):
+        moved = softmax_backward(np.moveaxis(dy, axis, -1), np.moveaxis(y, axis, -1))
+        return np.moveaxis(moved, -1, axis)
+    run = _kernel(rows.softmax_backward, y.dtype)
+    flat_dy, flat_y = _rows_of(dy), _rows_of(y)
+    dx = np.empty(flat_y.shape, y.dtype)
+    _share(lambda i, j: run(flat_dy, flat_y, dx, i, j), len(flat_y), flat_y.size)
+    return dx.reshape(y.shape)
+
+
+def logsumexp(x: Array, axis: int = -1) -> Array:
+    """ln Σ exp(x) along an axis."""
+    run = _kernel(rows.logsumexp, x.dtype)
+    last = np.moveaxis(x, axis, -1)
+    flat = _rows_of(last)
+    lse = np.empty(len(flat), x.dtype)
+    _share(lambda i, j: run(flat, lse, i, j), len(flat), flat.size)
+    return lse.reshape(last.shape[:-1])
+
+
+def cross_entropy(x: Array, labels: Array) -> tuple[Array, Array]:
+    """ln Σ exp(x) − x[label] of each row, and ln Σ exp(x)."""
+    lse = logsumexp(x, 1)
+    return lse - x[np.arange(len(x)), labels], lse
+
+
+def cross_entropy_backward(d: Array, x: Array, lse: Array, labels: Array) -> Array:
+    """d · (exp(x − lse) − one-hot(label))."""
+    run = _kernel(rows.softmax_from_logsumexp, x.dtype)
+    flat, which = _rows_of(x), np.ascontiguousarray(labels, np.int64)
+    dx = np.empty(flat.shape, x.dtype)
+    _share(lambda i, j: run(flat, lse, d, which, dx, i, j), len(flat), flat.size)
+    return dx
+
+
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """(x − μ) / √(σ² + ε) · weight + bias over the last axis; and μ, and 1 / √(σ² + ε)."""
+    run = _kernel(rows.layer_norm, x.dtype)
+    flat = _rows_of(x)
+    n = x.shape[-1]
+    w = np.ones(n, x.dtype) if weight is None else np.ascontiguousarray(weight)
+    b = np.zeros(n, x.dtype) if bias is None else np.ascontiguousarray(bias)
+    y = np.empty(flat.shape, x.dtype)
+    mu, rstd = np.empty(len(flat), x.dtype), np.empty(len(flat), x.dtype)
+    if flat.size:
+        _share(lambda i, j: run(flat, w, b, eps, y, mu, rstd, i, j), len(flat), flat.size)
+    kept = (*x.shape[:-1], 1)
+    return y.reshape(x.shape), mu.reshape(kept), rstd.reshape(kept)
+
+
+def layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mu: Array, rstd: Array
+) -> tuple[Array, Array, Array]:
+    """Gradients of x, weight and bias."""
+    run = _kernel(rows.layer_norm_backward, x.dtype)
+    flat_dy, flat = _rows_of(dy), _rows_of(x)
+    n = x.shape[-1]
+    w = np.ones(n, x.dtype) if weight is None else np.ascontiguousarray(weight)
+    dx = np.empty(flat.shape, x.dtype)
+    sums: dict[int, Array] = {}
+
+    def part(start: int, stop: int) -> None:
+        sums[start] = np.zeros((2, n), x.dtype)
+        run(
+            flat_dy, flat, w, mu.reshape(-1), rstd.reshape(-1), dx, *sums[start], start, stop
+        )  # fmt: skip
+
+    _share(part, len(flat), flat.size)
+    total = sum((sums[start] for start in sorted(sums)), np.zeros((2, n), x.dtype))
+    return dx.reshape(x.shape), total[0], total[1]
+
+
+# -- elements -------------------------------------------------------------------------------
+
+
+def gelu(x: Array, approximate: bool = False) -> Array:
+    """x · Φ(x), or the tanh formula."""
+    if not approximate:
+        return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
+    run = _kernel(elements.gelu_tanh, x.dtype)
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty(flat.shape, x.dtype)
+    _share(lambda i, j: run(flat, y, i, j), flat.size, flat.size, 64)
+    return y.reshape(x.shape)
+
+
+def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
+    """dy · gelu′(x)."""
+    if not approximate:
+        density = np.exp(-0.5 * x * x) * math.sqrt(0.5 / math.pi)
+        slope: Array = 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * density
+        return dy * slope
+    run = _kernel(elements.gelu_tanh_backward, x.dtype)
+    flat_dy, flat = np.ascontiguousarray(dy).reshape(-1), np.ascontiguousarray(x).reshape(-1)
+    dx = np.empty(flat.shape, x.dtype)
+    _share(lambda i, j: run(flat_dy, flat, dx, i, j), flat.size, flat.size, 64)
+    return dx.reshape(x.shape)
+
+
+def erf(x: Array) -> Array:
+    """2/√π ∫₀ˣ e^(−t²) dt."""
+    run = _kernel(elements.erf, x.dtype)
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty(flat.shape, x.dtype)
+    _share(lambda i, j: run(flat, y, i, j), flat.size, 10 * flat.size)
+    return y.reshape(x.shape)
+
+
+def adamw(
+    p: Array, g: Array, m: Array, v: Array,
+    keep: float, rate: float, beta1: float, beta2: float, root: float, eps: float,
+) -> None:  # fmt: skip
+    """P ← p · keep − rate · m / (√v / root + eps), after m and v have taken g in."""
+    run = _kernel(elements.adamw, p.dtype)
+    run(
+        p.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1),
+        keep, rate, beta1, beta2, root, eps,
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""How kernels are compiled, cached on disk, and announced while that happens.
+
+There is no ``fastmath``: masks are made of infinities and results may be nan, and a
+compiler that may reorder sums would remove the very additions by which :mod:`.functions`
+rounds. Multiplications and additions are fused where a kernel says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import config, event, types
+from numba.core.caching import FunctionCache
+
+Listener = Callable[[str, str, float], object]
+_listeners: list[Listener] = []
+
+
+@contextlib.contextmanager
+def on_compile(listener: Listener) -> Iterator[None]:
+    """Call `listener` when a kernel is compiled, which happens once per machine.
+
+    Parameters
+    ----------
+    listener : callable
+        Called with the kernel's name, "start" or "done", and the seconds it took.
+
+    Examples
+    --------
+    >>> from tinygrad_mha import kernels
+    >>> with kernels.on_compile(lambda kernel, state, seconds: None):
+    ...     pass
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+class _Announcer(event.Listener):  # type: ignore[misc]
+    """Pass numba's compile events on, those of whole kernels only."""
+
+    def __init__(self) -> None:
+        self._depth, self._began = 0, 0.0
+
+    def on_start(self, occurrence: Any) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            self._began = time.perf_counter()
+            self._tell(occurrence, "start", 0.0)
+
+    def on_end(self, occurrence: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._tell(occurrence, "done", time.perf_counter() - self._began)
+
+    @staticmethod
+    def _tell(occurrence: Any, state: str, seconds: float) -> None:
+        name = occurrence.data["dispatcher"].py_func.__name__
+        for listener in list(_listeners):
+            listener(name.strip("_"), state, seconds)
+
+
+event.register("numba:compile", _Announcer())
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache on disk, which a damaged file cannot stop."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # cut short, or written by something else: as good as not there
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        # a full disk or a folder that became read-only costs the next start, not this one
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: private to the user, one per version of their sources.
+
+    Numba looks only at the file of the kernel itself to see whether a cached version is
+    stale. The name of this folder holds what it does not look at: the other files of this
+    room, its own version and the processor.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    digest.update(f"{numba.__version__} {np.__version__} {config.CPU_NAME}".encode())
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(home) / "tinygrad_mha" / digest.hexdigest()[:16]
+
+
+_folder: Path | None = None
+_warned = False
+
+
+def _usable_folder() -> Path:
+    """Make the folder, once, and make sure that nobody else can put files into it."""
+    global _folder
+    if _folder is None:
+        given = os.environ.get("NUMBA_CACHE_DIR")
+        folder = Path(given) if given else cache_folder()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is not writable")
+        _folder = folder
+    return _folder
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called, and keep the result on disk; a decorator."""
+    global _warned
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    before = config.CACHE_DIR
+    try:
+        config.CACHE_DIR = str(_usable_folder())
+        dispatcher._cache = _Cache(function)
+    except (OSError, RuntimeError) as error:
+        if not _warned:
+            _warned = True
+            warnings.warn(
+                f"tinygrad_mha: compiled kernels cannot be kept ({error}); each new process "
+                "compiles them again, some seconds each time. Setting XDG_CACHE_HOME to a "
+                "writable folder helps",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    finally:
+        config.CACHE_DIR = before
+    return dispatcher
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Compile a function as part of the kernels that call it; a decorator."""
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def source(dtype: Any, ndim: int) -> types.Array:
+    """Return the type of arrays that are read: any strides, writable or not.
+
+    A kernel compiled for it takes every array of this dtype and number of dimensions; left
+    alone, numba would compile once more for each layout and each read-only flag.
+    """
+    return types.Array(dtype, ndim, "A", readonly=True)
+
+
+def target(dtype: Any, ndim: int) -> types.Array:
+    """Return the type of arrays that are written: consecutive in memory."""
+    return types.Array(dtype, ndim, "C")

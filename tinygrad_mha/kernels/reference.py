@@ -1,0 +1,157 @@
+"""Every kernel in plain NumPy: its specification, the oracle of its tests, and a way out.
+
+``TINYGRAD_MHA_BACKEND=numpy`` runs the whole framework on these.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+Array = np.ndarray
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """a · b + bias."""
+    product: Array = np.matmul(a, b)
+    return product if bias is None else product + bias
+
+
+def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
+    """exp(x) / Σ exp(x) along an axis, among those where `mask` is True."""
+    if mask is not None:
+        x = np.where(mask, x, x.dtype.type(-np.inf))
+    top = x.max(axis, keepdims=True, initial=-np.inf)
+    if mask is not None:
+        top = np.where(np.isneginf(top), 0, top)  # nothing to be seen: exp(−∞ − 0) = 0
+    with np.errstate(invalid="ignore"):
+        e = np.exp(x - top)
+        total = e.sum(axis, keepdims=True)
+        if mask is not None:
+            total = np.where(total == 0, 1, total)
+        return np.asarray(e / total, x.dtype)
+
+
+def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """y · (dy − Σ dy · y)."""
+    return y * (dy - (dy * y).sum(axis, keepdims=True))
+
+
+def logsumexp(x: Array, axis: int = -1) -> Array:
+    """ln Σ exp(x) along an axis."""
+    top = x.max(axis, keepdims=True, initial=-np.inf)
+    finite = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore", over="ignore"):
+        total = np.log(np.exp(x - finite).sum(axis, keepdims=True)) + finite
+    return np.asarray(np.squeeze(total, axis), x.dtype)
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """x − ln Σ exp(x) along an axis."""
+    with np.errstate(invalid="ignore"):
+        return x - np.expand_dims(logsumexp(x, axis), axis)
+
+
+def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """dy − exp(y) · Σ dy."""
+    return dy - np.exp(y) * dy.sum(axis, keepdims=True)
+
+
+def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
+    """ln Σ exp(x) − x[target] of each row, and ln Σ exp(x)."""
+    lse = logsumexp(x, 1)
+    return lse - x[np.arange(len(x)), target], lse
+
+
+def cross_entropy_backward(d: Array, x: Array, lse: Array, target: Array) -> Array:
+    """d · (exp(x − lse) − one-hot(target))."""
+    dx = np.exp(x - lse[:, None]) * d[:, None]
+    dx[np.arange(len(x)), target] -= d
+    return dx
+
+
+def layer_norm(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """(x − μ) / √(σ² + ε) · weight + bias over the last axis; and μ, and 1 / √(σ² + ε)."""
+    mu = x.mean(-1, keepdims=True)
+    rstd = np.asarray(1 / np.sqrt(x.var(-1, keepdims=True) + eps), x.dtype)
+    y = (x - mu) * rstd
+    if weight is not None:
+        y = y * weight
+    return (y if bias is None else y + bias), mu, rstd
+
+
+def layer_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mu: Array, rstd: Array
+) -> tuple[Array, Array, Array]:
+    """Gradients of x, weight and bias."""
+    hat = (x - mu) * rstd
+    g = dy if weight is None else dy * weight
+    rows = tuple(range(x.ndim - 1))
+    dx = (g - g.mean(-1, keepdims=True) - hat * (g * hat).mean(-1, keepdims=True)) * rstd
+    return dx, (dy * hat).sum(rows), dy.sum(rows)
+
+
+def erf(x: Array) -> Array:
+    """2/√π ∫₀ˣ e^(−t²) dt."""
+    return np.asarray(_erf(x) if x.size else x, x.dtype)
+
+
+def gelu(x: Array, approximate: bool = False) -> Array:
+    """x · Φ(x), or the tanh formula."""
+    if approximate:
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+
+
+def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
+    """dy · gelu′(x)."""
+    if approximate:
+        c = math.sqrt(2 / math.pi)
+        t = np.tanh(c * (x + 0.044715 * x * x * x))
+        slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
+    else:
+        density = np.exp(-0.5 * x * x) * math.sqrt(0.5 / math.pi)
+        slope = 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * density
+    return dy * slope
+
+
+def exp(x: Array) -> Array:
+    """eˣ."""
+    with np.errstate(over="ignore"):
+        return np.exp(x)
+
+
+def tanh(x: Array) -> Array:
+    """Hyperbolic tangent."""
+    return np.tanh(x)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ)."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
+def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
+    """Zeros, with dy added at the rows of `index`, in order."""
+    dw = np.zeros((rows, dy.shape[-1]), dy.dtype)
+    np.add.at(dw, index, dy)
+    return dw
+
+
+def adamw(
+    p: Array, g: Array, m: Array, v: Array,
+    keep: float, rate: float, beta1: float, beta2: float, root: float, eps: float,
+) -> None:  # fmt: skip
+    """P ← p · keep − rate · m / (√v / root + eps), after m and v have taken g in."""
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g
+    p *= keep
+    p -= rate * m / (np.sqrt(v) / root + eps)

@@ -1,0 +1,193 @@
+"""Kernels that work on each row of a matrix by itself.
+
+A row is read once or twice, a vector at a time, the last one with a mask. All take
+ranges of rows, so that threads can share the work.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .functions import exp
+from .jit import inner, kernel
+from .simd import (
+    LANES32,
+    add,
+    fma,
+    load,
+    load_first,
+    max_of,
+    maximum,
+    memory,
+    mul,
+    splat,
+    store,
+    store_first,
+    sub,
+    sum_of,
+    where_less,
+)
+
+
+@inner
+def _get(m, at, left, lanes, rest):  # type: ignore[no-untyped-def]
+    """Load a vector, or what is left of the row."""
+    if left >= lanes:
+        return load(m, at)
+    return load_first(m, at, left, rest)
+
+
+@inner
+def _put(m, at, left, lanes, value):  # type: ignore[no-untyped-def]
+    """Store a vector, or what is left of the row."""
+    if left >= lanes:
+        store(m, at, value)
+    else:
+        store_first(m, at, left, value)
+
+
+@inner
+def _maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-untyped-def]
+    """Return the largest of the visible numbers of a row."""
+    lowest = x.dtype.type(-np.inf)
+    top = splat(lowest)
+    for j in range(0, n, lanes):
+        v = _get(x, at + j, n - j, lanes, lowest)
+        if masked:
+            hidden = _get(penalty, seen + j, n - j, lanes, lowest)
+            v = where_less(hidden, splat(x.dtype.type(0)), splat(lowest), v)
+        top = maximum(top, v)
+    return max_of(top)
+
+
+@kernel
+def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
+    """Y = softmax of the rows of X; where P is −∞ instead of 0, a number is not there.
+
+    P has a row for every row of X, or fewer: then they repeat. A row with nothing in it is 0.
+    """
+    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    x, p, y = memory(X), memory(P), memory(Y)
+    none, lowest = x.dtype.type(0), x.dtype.type(-np.inf)
+    for i in range(first, last):
+        at, seen = i * n, (i % P.shape[0]) * n
+        top = _maximum_of_row(x, at, n, lanes, p, seen, masked)
+        if masked and top == lowest:
+            for j in range(n):
+                y[at + j] = none
+            continue
+        tops, total = splat(top), splat(none)
+        for j in range(0, n, lanes):
+            v = _get(x, at + j, n - j, lanes, lowest)
+            if masked:
+                hidden = _get(p, seen + j, n - j, lanes, lowest)
+                v = where_less(hidden, splat(none), splat(lowest), v)
+            e = exp(sub(v, tops))
+            total = add(total, e)
+            _put(y, at + j, n - j, lanes, e)
+        scale = splat(x.dtype.type(1) / sum_of(total))
+        for j in range(0, n, lanes):
+            _put(y, at + j, n - j, lanes, mul(_get(y, at + j, n - j, lanes, none), scale))
+
+
+@kernel
+def softmax_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = Y · (DY − Σ DY · Y), row by row."""
+    n, lanes = Y.shape[1], LANES32 * 4 // Y.itemsize
+    dy, y, dx = memory(DY), memory(Y), memory(DX)
+    none = y.dtype.type(0)
+    for i in range(first, last):
+        at = i * n
+        total = splat(none)
+        for j in range(0, n, lanes):
+            g = _get(dy, at + j, n - j, lanes, none)
+            total = fma(g, _get(y, at + j, n - j, lanes, none), total)
+        dots = splat(sum_of(total))
+        for j in range(0, n, lanes):
+            g = sub(_get(dy, at + j, n - j, lanes, none), dots)
+            _put(dx, at + j, n - j, lanes, mul(_get(y, at + j, n - j, lanes, none), g))
+
+
+@kernel
+def logsumexp(X, LSE, first, last):  # type: ignore[no-untyped-def]
+    """LSE = ln Σ exp of each row of X."""
+    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    x = memory(X)
+    none, lowest = x.dtype.type(0), x.dtype.type(-np.inf)
+    for i in range(first, last):
+        at = i * n
+        top = _maximum_of_row(x, at, n, lanes, x, 0, False)
+        if np.isinf(top):  # all −∞ gives −∞, one +∞ gives +∞; the difference below would be nan
+            LSE[i] = top
+            continue
+        tops, total = splat(top), splat(none)
+        for j in range(0, n, lanes):
+            total = add(total, exp(sub(_get(x, at + j, n - j, lanes, lowest), tops)))
+        LSE[i] = top + x.dtype.type(math.log(sum_of(total)))
+
+
+@kernel
+def softmax_from_logsumexp(X, LSE, D, target, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = D · (exp(X − LSE) − one-hot(target)): the gradient of cross-entropy."""
+    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    x, dx = memory(X), memory(DX)
+    lowest = x.dtype.type(-np.inf)
+    for i in range(first, last):
+        at = i * n
+        shift, scale = splat(LSE[i]), splat(D[i])
+        for j in range(0, n, lanes):
+            e = exp(sub(_get(x, at + j, n - j, lanes, lowest), shift))
+            _put(dx, at + j, n - j, lanes, mul(e, scale))
+        dx[at + target[i]] -= D[i]
+
+
+@kernel
+def layer_norm(X, W, B, eps, Y, MU, RSTD, first, last):  # type: ignore[no-untyped-def]
+    """Y = (X − μ) / √(σ² + ε) · W + B, row by row; μ and 1/√(σ² + ε) are kept."""
+    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    x, w, b, y = memory(X), memory(W), memory(B), memory(Y)
+    none = x.dtype.type(0)
+    for i in range(first, last):
+        at = i * n
+        total = splat(none)
+        for j in range(0, n, lanes):
+            total = add(total, _get(x, at + j, n - j, lanes, none))
+        mu = x.dtype.type(sum_of(total) / n)
+        mus, total = splat(mu), splat(none)
+        for j in range(0, n, lanes):
+            d = sub(_get(x, at + j, n - j, lanes, mu), mus)  # what is not there differs by 0
+            total = fma(d, d, total)
+        rstd = x.dtype.type(1.0 / math.sqrt(sum_of(total) / n + eps))
+        rstds = splat(rstd)
+        for j in range(0, n, lanes):
+            d = mul(sub(_get(x, at + j, n - j, lanes, none), mus), rstds)
+            scale = _get(w, j, n - j, lanes, none)
+            _put(y, at + j, n - j, lanes, fma(d, scale, _get(b, j, n - j, lanes, none)))
+        MU[i], RSTD[i] = mu, rstd
+
+
+@kernel
+def layer_norm_backward(DY, X, W, MU, RSTD, DX, DW, DB, first, last):  # type: ignore[no-untyped-def]
+    """DX row by row, and the sums DW and DB over the rows from `first` to `last`."""
+    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    dy, x, w, dx, dw, db = memory(DY), memory(X), memory(W), memory(DX), memory(DW), memory(DB)
+    none = x.dtype.type(0)
+    for i in range(first, last):
+        at = i * n
+        mus, rstds = splat(MU[i]), splat(RSTD[i])
+        total, along = splat(none), splat(none)
+        for j in range(0, n, lanes):
+            grad = _get(dy, at + j, n - j, lanes, none)
+            hat = mul(sub(_get(x, at + j, n - j, lanes, none), mus), rstds)
+            g = mul(grad, _get(w, j, n - j, lanes, none))
+            total, along = add(total, g), fma(g, hat, along)
+            _put(dw, j, n - j, lanes, fma(grad, hat, _get(dw, j, n - j, lanes, none)))
+            _put(db, j, n - j, lanes, add(grad, _get(db, j, n - j, lanes, none)))
+        means = splat(x.dtype.type(sum_of(total) / n))
+        alongs = splat(x.dtype.type(sum_of(along) / n))
+        for j in range(0, n, lanes):
+            hat = mul(sub(_get(x, at + j, n - j, lanes, none), mus), rstds)
+            g = mul(_get(dy, at + j, n - j, lanes, none), _get(w, j, n - j, lanes, none))
+            _put(dx, at + j, n - j, lanes, mul(sub(sub(g, means), mul(hat, alongs)), rstds))

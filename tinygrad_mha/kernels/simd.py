@@ -1,0 +1,417 @@
+"""A SIMD vector as a type of numba's, and what one can do with it.
+
+Inside a kernel, ``load(array, i)`` gives as many consecutive numbers as a register
+of this processor holds, and the functions below work on all of them at once. They
+are translated into one instruction each. A *row* is a tuple of vectors that stand
+side by side.
+
+LLVM's vectors are portable: on a processor without such registers the same source
+is compiled into several instructions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, config, types
+from numba.extending import intrinsic, models, register_model
+
+
+def _register_bytes() -> int:
+    """Return the size of a vector register: 64 with AVX-512, 32 with AVX2, else 16."""
+    if config.CPU_NAME:  # set from outside: compile for that processor, not for this one
+        named = config.CPU_NAME
+        if named == "generic":
+            return 16
+        if any(word in named for word in ("skylake-avx512", "icelake", "znver4", "znver5")):
+            return 64
+        return 32
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64
+    return 32 if features.get("avx2") else 16
+
+
+REGISTER_BYTES = _register_bytes()
+LANES32 = REGISTER_BYTES // 4
+LANES64 = REGISTER_BYTES // 8
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """The type of a register full of numbers."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.lanes = REGISTER_BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype} x {self.lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, fe_type: Vector) -> None:
+        super().__init__(manager, fe_type, _llvm(fe_type))
+
+
+def _scalar(dtype: types.Float) -> Any:
+    return ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
+
+
+def _llvm(vector: Vector) -> Any:
+    return ir.VectorType(_scalar(vector.dtype), vector.lanes)
+
+
+def _integers(vector: Vector) -> Any:
+    return ir.VectorType(ir.IntType(vector.dtype.bitwidth), vector.lanes)
+
+
+def _fill(builder: Any, kind: Any, value: Any) -> Any:
+    """Broadcast a scalar value of LLVM to all lanes."""
+    empty = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(first, empty, lanes)
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any, target: Any) -> Any:
+    """Point at an element, counted from the array's first; no integer ever becomes a pointer."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), ir.PointerType(target))
+
+
+def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    kind = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _suffix(vector: Vector) -> str:
+    return f"v{vector.lanes}f{vector.dtype.bitwidth}"
+
+
+def _mask(builder: Any, vector: Vector, count: Any) -> Any:
+    """Return one bit per lane: whether its number is below `count`."""
+    kind = ir.VectorType(ir.IntType(64), vector.lanes)
+    numbers = ir.Constant(kind, list(range(vector.lanes)))
+    return builder.icmp_signed("<", numbers, _fill(builder, kind, count))
+
+
+# -- memory -----------------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load(typing: Any, array: Any, offset: Any) -> Any:
+    """Read the vector that begins `offset` elements after the array's first."""
+    vector = Vector(array.dtype)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        read = builder.load(_pointer(context, builder, array, *arguments, _llvm(vector)))
+        read.align = array.dtype.bitwidth // 8
+        return read
+
+    return vector(array, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_first(typing: Any, array: Any, offset: Any, count: Any, rest: Any) -> Any:
+    """Read only the first `count` lanes; the others are `rest`, and their memory is not touched."""
+    vector = Vector(array.dtype)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, n, fill = arguments
+        kind = _llvm(vector)
+        pointer = _pointer(context, builder, array, values, start, kind)
+        align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        mask = _mask(builder, vector, n)
+        name = f"llvm.masked.load.{_suffix(vector)}.p0"
+        return _call(builder, name, kind, [pointer, align, mask, _fill(builder, kind, fill)])
+
+    return vector(array, types.intp, types.intp, array.dtype), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write a vector, `offset` elements after the array's first."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, vector = arguments
+        written = builder.store(
+            vector, _pointer(context, builder, array, values, start, vector.type)
+        )
+        written.align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_first(typing: Any, array: Any, offset: Any, count: Any, value: Any) -> Any:
+    """Write only the first `count` lanes."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, n, vector = arguments
+        pointer = _pointer(context, builder, array, values, start, vector.type)
+        align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        name = f"llvm.masked.store.{_suffix(value)}.p0"
+        _call(builder, name, ir.VoidType(), [vector, pointer, align, _mask(builder, value, n)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, value), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def memory(typing: Any, array: Any) -> Any:
+    """Return the memory of an array, from its first element on, as one type for all arrays.
+
+    Offsets and strides are the caller's business. One type means that what is called with
+    it is compiled once, and not once per number of dimensions and layout.
+    """
+    flat = types.Array(array.dtype, 1, "C")
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = context.make_array(array)(context, builder, arguments[0])
+        view = context.make_array(flat)(context, builder)
+        size = ir.Constant(ir.IntType(64), array.dtype.bitwidth // 8)
+        many = ir.Constant(ir.IntType(64), 2**62)
+        view.data, view.itemsize, view.nitems = whole.data, size, many
+        view.shape = cgutils.pack_array(builder, [many])
+        view.strides = cgutils.pack_array(builder, [size])
+        # no owner: it is borrowed from `array`, which the caller keeps alive
+        view.meminfo = ir.Constant(view.meminfo.type, None)
+        view.parent = ir.Constant(view.parent.type, None)
+        return view._getvalue()
+
+    return flat(array), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def read(typing: Any, array: Any, offset: Any) -> Any:
+    """Read one number, `offset` elements after the array's first, whatever its strides."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments, _scalar(array.dtype))
+        return builder.load(pointer)
+
+    return array.dtype(array, types.intp), code
+
+
+# -- arithmetic ---------------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def splat(typing: Any, number: Any) -> Any:
+    """Return a vector with the same number in every lane."""
+    vector = Vector(number)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _fill(builder, _llvm(vector), arguments[0])
+
+    return vector(number), code
+
+
+def _fused(builder: Any, vector: Vector, a: Any, b: Any, c: Any) -> Any:
+    # fmuladd: one instruction where the processor has it, and not a library call where not
+    return _call(builder, f"llvm.fmuladd.{_suffix(vector)}", a.type, [a, b, c])
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """Compute a · b + c."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _fused(builder, a, *arguments)
+
+    return a(a, a, a), code
+
+
+def _binary(instruction: str, what: str) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def operation(typing: Any, a: Any, b: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return getattr(builder, instruction)(*arguments)
+
+        return a(a, a), code
+
+    operation.__doc__ = what
+    return operation
+
+
+add = _binary("fadd", "Compute a + b.")
+sub = _binary("fsub", "Compute a − b.")
+mul = _binary("fmul", "Compute a · b.")
+div = _binary("fdiv", "Compute a / b.")
+
+
+def _choice(comparison: str, what: str) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def operation(typing: Any, a: Any, b: Any, then: Any, otherwise: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            left, right, yes, no = arguments
+            return builder.select(builder.fcmp_ordered(comparison, left, right), yes, no)
+
+        return a(a, a, a, a), code
+
+    operation.__doc__ = what
+    return operation
+
+
+where_less = _choice("<", "Take `then` where a < b, else `otherwise`; a nan is not less.")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def maximum(typing: Any, a: Any, b: Any) -> Any:
+    """Return the larger of a and b, nan where either is."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        left, right = arguments
+        larger = builder.select(builder.fcmp_ordered(">", left, right), left, right)
+        # an unordered comparison is true where there is a nan; left + right keeps it
+        return builder.select(
+            builder.fcmp_unordered("uno", left, right), builder.fadd(left, right), larger
+        )
+
+    return a(a, a), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def sqrt(typing: Any, a: Any) -> Any:
+    """Compute √a."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, f"llvm.sqrt.{_suffix(a)}", arguments[0].type, list(arguments))
+
+    return a(a), code
+
+
+def _across(combine: str) -> Any:
+    """Halve a vector again and again: the same order of operations every time."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def operation(typing: Any, a: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            value, lanes = arguments[0], a.lanes
+            while lanes > 1:
+                lanes //= 2
+                index = ir.VectorType(ir.IntType(32), lanes)
+                low, high = (
+                    builder.shuffle_vector(
+                        value,
+                        ir.Constant(value.type, ir.Undefined),
+                        ir.Constant(index, list(range(first, first + lanes))),
+                    )
+                    for first in (0, lanes)
+                )
+                if combine == "sum":
+                    value = builder.fadd(low, high)
+                else:
+                    larger = builder.select(builder.fcmp_ordered(">", low, high), low, high)
+                    value = builder.select(
+                        builder.fcmp_unordered("uno", low, high), builder.fadd(low, high), larger
+                    )
+            return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+        return a.dtype(a), code
+
+    return operation
+
+
+sum_of = _across("sum")
+max_of = _across("max")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def two_to_the(typing: Any, shifted: Any) -> Any:
+    """Compute 2ⁿ for whole numbers n, given as n + :func:`magic` so that n sits in the low bits."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind, bits = _integers(shifted), 23 if shifted.dtype.bitwidth == 32 else 52
+        bias = 127 if bits == 23 else 1023
+        n = builder.bitcast(arguments[0], kind)
+        moved = builder.add(n, ir.Constant(kind, [bias] * shifted.lanes))
+        exponent = builder.shl(moved, ir.Constant(kind, [bits] * shifted.lanes))
+        return builder.bitcast(exponent, arguments[0].type)
+
+    return shifted(shifted), code
+
+
+def number(value: float, double: float | None = None) -> Any:
+    """Make a function that gives a constant as a vector like its argument.
+
+    Parameters
+    ----------
+    value : float
+        The number.
+    double : float, optional
+        Instead of it, where the argument is of float64.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def constant(typing: Any, like: Any) -> Any:
+        chosen = value if double is None or like.dtype.bitwidth == 32 else double
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return ir.Constant(_llvm(like), [chosen] * like.lanes)
+
+        return like(like), code
+
+    return constant
+
+
+# -- rows: tuples of vectors side by side ---------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_row(typing: Any, array: Any, offset: Any, like: Any) -> Any:
+    """Read as many vectors side by side as the row `like` has."""
+    vector = like.dtype
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, _ = arguments
+        found = []
+        for v in range(like.count):
+            here = builder.add(start, ir.Constant(start.type, v * vector.lanes))
+            one = builder.load(_pointer(context, builder, array, values, here, _llvm(vector)))
+            one.align = array.dtype.bitwidth // 8
+            found.append(one)
+        return context.make_tuple(builder, like, found)
+
+    return like(array, types.intp, like), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_row(typing: Any, array: Any, offset: Any, row: Any) -> Any:
+    """Write the vectors of a row side by side."""
+    vector = row.dtype
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, vectors = arguments
+        for v, one in enumerate(cgutils.unpack_tuple(builder, vectors, row.count)):
+            here = builder.add(start, ir.Constant(start.type, v * vector.lanes))
+            written = builder.store(
+                one, _pointer(context, builder, array, values, here, _llvm(vector))
+            )
+            written.align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, row), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma_row(typing: Any, a: Any, row: Any, sums: Any) -> Any:
+    """Compute a · row + sums for a number `a`, vector by vector."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number, factors, before = arguments
+        wide = _fill(builder, _llvm(row.dtype), number)
+        pairs = zip(
+            cgutils.unpack_tuple(builder, factors, row.count),
+            cgutils.unpack_tuple(builder, before, row.count),
+            strict=True,
+        )
+        found = [_fused(builder, row.dtype, wide, b, c) for b, c in pairs]
+        return context.make_tuple(builder, sums, found)
+
+    return sums(a, row, sums), code
+
+

@@ -1,0 +1,93 @@
+"""Threads: how many, and how work is shared among them.
+
+Kernels are serial and release the interpreter lock; what is large is cut into
+ranges of rows, one per thread. So there is no parallel version of a kernel to
+compile, no OpenMP that a fork could break, and calls from several Python threads
+at once are nothing special.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows do not pin processes
+        return os.cpu_count() or 1
+
+
+_threads = _cores()
+_pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process, threads, pool
+
+
+def get_num_threads() -> int:
+    """How many threads a large operation uses.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.get_num_threads() >= 1
+    True
+    """
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads a large operation uses; results depend on it in the last bits at most.
+
+    Raises
+    ------
+    ValueError
+        `n` is below 1.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> before = tm.get_num_threads()
+    >>> tm.set_num_threads(1)
+    >>> tm.get_num_threads()
+    1
+    >>> tm.set_num_threads(before)
+    """
+    global _threads
+    if n < 1:
+        raise ValueError(f"set_num_threads: n is {n}, expected at least 1")
+    _threads = int(n)
+
+
+def _executor() -> ThreadPoolExecutor:
+    """Return the pool of this process; a forked child has the object but not its threads."""
+    global _pool
+    if _pool is None or _pool[:2] != (os.getpid(), _threads):
+        workers = max(1, _threads - 1)
+        _pool = (os.getpid(), _threads, ThreadPoolExecutor(workers, "tinygrad_mha"))
+    return _pool[2]
+
+
+def over_ranges(run: Callable[[int, int], object], count: int, multiple: int = 1) -> None:
+    """Call ``run(start, stop)`` on ranges that together cover ``0 … count``, one per thread.
+
+    Parameters
+    ----------
+    run : callable
+        Releases the interpreter lock for most of its time.
+    count : int
+        How many rows there are.
+    multiple : int, default 1
+        Ranges begin at multiples of it.
+    """
+    share = -(-count // (_threads * multiple)) * multiple
+    cuts = list(range(0, count, share))
+    if len(cuts) <= 1:
+        run(0, count)
+        return
+    pool = _executor()
+    futures = [pool.submit(run, cut, min(cut + share, count)) for cut in cuts[1:]]
+    run(0, share)
+    wait(futures)
+    for future in futures:
+        future.result()
