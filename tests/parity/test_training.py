@@ -40,7 +40,7 @@ def test_optimizer_walks_as_torchs(
                 p.grad, q.grad = tm.Tensor(gradient), torch.from_numpy(gradient.copy())
         mine.step()
         reference.step()
-    rtol = 1e-10 if dtype == np.float64 else 2e-5
+    rtol = 1e-10 if dtype == np.float64 else 2e-6
     for p, q in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=rtol, atol=rtol)
 
