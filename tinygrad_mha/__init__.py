@@ -13,6 +13,7 @@ from typing import Any
 
 from . import autograd, nn, optim
 from .engine import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
+from .kernels import get_num_threads, set_num_threads
 from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
 
@@ -41,6 +42,7 @@ __all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "Tensor",
     "autograd",
     "enable_grad",
+    "get_num_threads",
     "is_grad_enabled",
     "load",
     "nn",
@@ -48,6 +50,7 @@ __all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "optim",
     "save",
     "set_grad_enabled",
+    "set_num_threads",
     "tensor",
     *_operations,
 ]

@@ -311,7 +311,7 @@ class Op(Generic[P]):
             return out
         if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
             out = np.asarray(out)
-        if not (wanted and self.rules and state.grad_enabled):
+        if not (wanted and self.rules and state.grad_enabled and out.dtype.kind == "f"):
             return Tensor(out)
         saved = self._save(arrays, params, out, extras)
         return Tensor(out, True, Node(self, sources, wanted, params, saved, out))

@@ -9,7 +9,7 @@ import numpy as np
 from ..engine import Sample, op
 from ..engine.op import Value
 from .axes import Shape
-from .shape import expand, reshape
+from .shape import expand, from_left, reshape
 
 Dims = int | tuple[int, ...] | None
 
@@ -21,11 +21,9 @@ def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """Count the axes that `dim` names from the left."""
     if dim is None:
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
-    for d in dims:
-        if not -max(ndim, 1) <= d < max(ndim, 1):
-            raise IndexError(f"dim {d} is out of range for {ndim} dimensions")
-    return tuple([d % ndim for d in dims]) if ndim else ()
+    dims = (dim,) if isinstance(dim, int | np.integer) else dim
+    counted = tuple([from_left(d, ndim) for d in dims])
+    return counted if ndim else ()
 
 
 def _some(x: Value, dims: tuple[int, ...]) -> None:
