@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from . import autograd, nn, optim
+from . import autograd, nn, optim, viz
 from .engine import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
 from .kernels import get_num_threads, set_num_threads
 from .ops import *  # noqa: F403
@@ -52,5 +52,6 @@ __all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "set_grad_enabled",
     "set_num_threads",
     "tensor",
+    "viz",
     *_operations,
 ]

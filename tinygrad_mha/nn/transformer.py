@@ -47,7 +47,7 @@ class TransformerBlock(Module):
         )
         self.norm2 = LayerNorm(embed_dim)
         self.mlp = Sequential(
-            Linear(embed_dim, 4 * embed_dim), GELU(), Linear(4 * embed_dim, embed_dim)
+            Linear(embed_dim, 4 * embed_dim), GELU("tanh"), Linear(4 * embed_dim, embed_dim)
         )
         self.drop = Dropout(dropout)
 

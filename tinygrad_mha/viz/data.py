@@ -1,0 +1,314 @@
+"""The trace as plain data: what was computed, with nothing of the engine left in it.
+
+Every picture is drawn from this and from nothing else. :meth:`Trace.to_json` is its
+documented form; ``version`` counts up when a field changes its meaning or goes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: Of the JSON form.
+VERSION = 1
+
+
+@dataclass
+class Summary:
+    """An array in a few numbers.
+
+    Attributes
+    ----------
+    mean, std, low, high : float or None
+        None where there are no finite elements.
+    norm : float or None
+        Root of the sum of squares.
+    nans, infinities : int
+        How many elements are neither.
+    """
+
+    mean: float | None
+    std: float | None
+    low: float | None
+    high: float | None
+    norm: float | None
+    nans: int = 0
+    infinities: int = 0
+
+
+@dataclass
+class Module:
+    """One call of one module.
+
+    Attributes
+    ----------
+    id : int
+        Position in ``Trace.modules``.
+    path : str
+        Dotted name in the model, for example ``blocks.0.attention``.
+    kind : str
+        Class name.
+    parent : int or None
+        The call around it.
+    """
+
+    id: int
+    path: str
+    kind: str
+    parent: int | None
+
+
+@dataclass
+class Vertex:
+    """An operation, a parameter, an input or a constant.
+
+    Attributes
+    ----------
+    id : int
+        Position in ``Trace.vertices``: inputs before what is made of them.
+    kind : {"op", "parameter", "input", "constant"}
+        A parameter is a leaf that wants a gradient; an input is an array without one.
+    name : str
+        Of the operation, or of the parameter in the model.
+    symbol, formula : str
+        For an operation, from its definition.
+    module : int or None
+        The module call in which it ran.
+    shape, dtype
+        Of its value.
+    options : dict of str to str
+        The operation's other arguments.
+    written, made : (str, int) or None
+        File and line of the operation's definition; of the user's line that ran it, where
+        origins were recorded.
+    heads : (int, int) or None
+        Which axis of the value is the heads', and how many there are.
+    value, gradient : Summary or None
+        None: not computed.
+    elements, gradient_elements : list of float or None
+        The numbers themselves, in row order, where there are few enough.
+    """
+
+    id: int
+    kind: str
+    name: str
+    symbol: str
+    formula: str
+    module: int | None
+    shape: tuple[int, ...]
+    dtype: str
+    options: dict[str, str] = field(default_factory=dict)
+    written: tuple[str, int] | None = None
+    made: tuple[str, int] | None = None
+    heads: tuple[int, int] | None = None
+    value: Summary | None = None
+    gradient: Summary | None = None
+    elements: list[float] | None = None
+    gradient_elements: list[float] | None = None
+
+
+@dataclass
+class Edge:
+    """A value's way into an operation; ``x · x`` has two.
+
+    Attributes
+    ----------
+    source, target : int
+        Vertex ids.
+    slot : str
+        Which input of the target.
+    rule : str
+        The gradient rule of that input, as mathematics.
+    gradient : float or None
+        Norm of what flowed back; None: not computed.
+    """
+
+    source: int
+    target: int
+    slot: str
+    rule: str
+    gradient: float | None = None
+
+
+@dataclass
+class BackwardStep:
+    """One node's turn in the backward pass.
+
+    Attributes
+    ----------
+    vertex : int
+        Whose turn it is.
+    incoming : float
+        Norm of what came in.
+    flows : list of (int, str, str, float, bool)
+        To which vertex, by which input, by which rule, with what norm, and whether it met
+        another contribution there (+=).
+    freed : tuple of str
+        Names of the saved values that were let go.
+    """
+
+    vertex: int
+    incoming: float
+    flows: list[tuple[int, str, str, float, bool]]
+    freed: tuple[str, ...]
+
+
+@dataclass
+class Lane:
+    """One head, from its projections to its share of the output.
+
+    Attributes
+    ----------
+    head : int
+        Counts from 0.
+    weights : list of list of float
+        ``(L, S)`` of one batch item, averaged over squares where it is too large to show.
+    rows, columns : list of str
+        Labels of the queries and of the keys.
+    visible : list of list of bool
+        Where attention was allowed.
+    entropy : float
+        Of the weights, in bits, mean over the queries.
+    peak, to_self, to_previous, to_first : float
+        Largest weight, and share of attention on the query's own position, on the one before
+        and on the first; means over the queries.
+    contribution : float
+        Norm of W_o[:, i-th block] hᵢ.
+    gradient : float or None
+        Norm of the loss's gradient with respect to hᵢ; None: not computed.
+    """
+
+    head: int
+    weights: list[list[float]]
+    rows: list[str]
+    columns: list[str]
+    visible: list[list[bool]]
+    entropy: float
+    peak: float
+    to_self: float
+    to_previous: float
+    to_first: float
+    contribution: float
+    gradient: float | None
+
+
+@dataclass
+class Proof:
+    """That the lanes are the computation.
+
+    Attributes
+    ----------
+    output : float
+        Largest difference between the sum of the lanes, each computed alone, and the
+        real output, relative to the output's largest element.
+    gradient : float or None
+        The same for the gradients of the lanes' inputs and weights; None: not computed.
+    tolerance : float
+        Up to which it holds.
+    """
+
+    output: float
+    gradient: float | None
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether both are within the tolerance; nan is not."""
+        return self.output <= self.tolerance and (
+            self.gradient is None or self.gradient <= self.tolerance
+        )
+
+    def words(self) -> str:
+        """Say it in a line."""
+        gradients = "not computed" if self.gradient is None else _size(self.gradient)
+        says = "Σ lanes = output" if self.holds else "THE LANES DO NOT ADD UP"
+        return f"{says} (largest difference {_size(self.output)}, of the gradients {gradients})"
+
+
+@dataclass
+class Attention:
+    """One multi-head region: what lies between splitting into heads and merging them.
+
+    Attributes
+    ----------
+    id : int
+        Position in ``Trace.attentions``.
+    module : int or None
+        The module call in which the heads are merged.
+    vertices : list of int
+        What the lanes are drawn instead of.
+    sources : list of int
+        Vertices whose values the lanes project.
+    output : int
+        Vertex whose value the lanes add up to.
+    projections : list of str
+        What each head begins with: names of the projections, in order.
+    stages : list of str
+        Symbols of the operations between, in order.
+    combined : str
+        Name of the output projection; empty where the heads are only concatenated.
+    lanes : list of Lane
+        One per head.
+    proof : Proof
+    pooled : int
+        How many neighbours share a cell of the weights; 1: none.
+    """
+
+    id: int
+    module: int | None
+    vertices: list[int]
+    sources: list[int]
+    output: int
+    projections: list[str]
+    stages: list[str]
+    combined: str
+    lanes: list[Lane]
+    proof: Proof
+    pooled: int
+
+
+@dataclass
+class Trace:
+    """A computation, whole.
+
+    Attributes
+    ----------
+    title : str
+    tokens : list of str
+        Labels of the positions, where they were given.
+    modules, vertices, edges, attentions, steps
+        See the classes; ``steps`` is empty where no gradient was computed.
+    output : int
+        Vertex id.
+    """
+
+    title: str
+    tokens: list[str]
+    modules: list[Module]
+    vertices: list[Vertex]
+    edges: list[Edge]
+    attentions: list[Attention]
+    steps: list[BackwardStep]
+    output: int
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """Write it as JSON; the same trace gives the same bytes."""
+        return json.dumps(_finite(asdict(self)), ensure_ascii=True, separators=(",", ":"))
+
+
+def _size(difference: float) -> str:
+    return f"{difference:.0e}" if difference else "0"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no nan and no infinity: they become strings, so that they are seen."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

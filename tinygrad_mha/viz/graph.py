@@ -1,0 +1,168 @@
+"""A traced computation, to be drawn, saved and asked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from .data import Attention, Trace
+from .theme import THEMES
+
+FORMATS = ("svg", "png", "pdf", "dot", "json", "html")
+
+
+class Graph:
+    """What :func:`tinygrad_mha.viz.trace` returns.
+
+    Parameters
+    ----------
+    data : Trace
+        The computation as plain data.
+
+    Attributes
+    ----------
+    data : Trace
+    heads : list of Attention
+        Every multi-head attention, each with its lanes and their proof.
+    """
+
+    def __init__(self, data: Trace) -> None:
+        self.data = data
+
+    @property
+    def heads(self) -> list[Attention]:
+        """Every multi-head attention, each with its lanes and their proof."""
+        return self.data.attentions
+
+    def to_dot(self, *, heads: str = "lanes", theme: str = "light") -> str:
+        """Write the picture in Graphviz's language.
+
+        Parameters
+        ----------
+        heads : {"lanes", "fused"}
+            A lane for every head; or the operations that ran, with the heads as one axis.
+        theme : {"light", "dark", "print"}
+            Colours.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            An option is unknown.
+        """
+        from .dot import draw
+
+        self._check(heads, theme)
+        return draw(self.data, heads == "lanes", THEMES[theme])
+
+    def to_svg(self, *, heads: str = "lanes", theme: str = "light") -> str:
+        """Draw it as SVG text; the arguments are those of :meth:`to_dot`."""
+        from .render import render
+
+        return render(self.to_dot(heads=heads, theme=theme), "svg").decode()
+
+    def to_json(self) -> str:
+        """Write the trace as JSON; the same trace gives the same bytes."""
+        return self.data.to_json()
+
+    def to_html(self) -> str:
+        """Build the interactive page: one file, which opens offline."""
+        from .html import page
+
+        return page(self.data)
+
+    def save(
+        self, path: str | os.PathLike[str], *, heads: str = "lanes", theme: str = "light"
+    ) -> Path:
+        """Write a picture, a page or the data, as the suffix says.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .svg, .png, .pdf, .dot, .json or .html. The file appears whole or not
+            at all.
+        heads, theme
+            As in :meth:`to_dot`; for pictures.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            Another suffix, or an unknown option.
+        RuntimeError
+            No program is there that could draw the format; the message names what to install.
+
+        Examples
+        --------
+        >>> import tempfile, tinygrad_mha as tm
+        >>> x = tm.tensor([1.0, 2.0], requires_grad=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tm.viz.trace((x * x).sum()).save(folder + "/square.svg").name
+        'square.svg'
+        """
+        from .render import render
+
+        path = Path(path)
+        kind = path.suffix.lstrip(".").lower()
+        self._check(heads, theme)
+        if kind == "json":
+            content = self.to_json().encode()
+        elif kind == "html":
+            content = self.to_html().encode()
+        elif kind == "dot":
+            content = self.to_dot(heads=heads, theme=theme).encode()
+        elif kind in FORMATS:
+            content = render(self.to_dot(heads=heads, theme=theme), kind)
+        else:
+            raise ValueError(
+                f"save: {path.name!r} ends in none of "
+                + ", ".join("." + name for name in FORMATS)
+            )
+        write_whole(path, content)
+        return path
+
+    def table(self) -> str:
+        """Write the computation as text, a line for each operation, inputs first."""
+        from .table import table
+
+        return table(self.data)
+
+    def _repr_svg_(self) -> str:
+        return self.to_svg()
+
+    def _repr_html_(self) -> str:
+        return f'<div style="max-width:100%;overflow:auto">{self.to_svg()}</div>'
+
+    def __repr__(self) -> str:
+        ops = sum(v.kind == "op" for v in self.data.vertices)
+        lanes = sum(len(a.lanes) for a in self.heads)
+        return f"<Graph of {self.data.title}: {ops} operations, {lanes} heads>"
+
+    @staticmethod
+    def _check(heads: str, theme: str) -> None:
+        if heads not in ("lanes", "fused"):
+            raise ValueError(f"heads is {heads!r}; it can be 'lanes' or 'fused'")
+        if theme not in THEMES:
+            raise ValueError(f"theme is {theme!r}; it can be one of {tuple(THEMES)}")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        mask = os.umask(0o022)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's files are private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

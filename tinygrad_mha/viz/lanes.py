@@ -1,0 +1,394 @@
+"""Lanes: each head of a batched attention, computed again alone, and held against the whole.
+
+The head axis begins at a ``split_heads``; each operation says what becomes of an
+axis; it ends at a ``merge_heads``. Between the two, everything is cut at head i, and
+what was one batched computation is run again for that head only. The sum of what the
+heads contribute must be the real output, and their gradients the real gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..engine import Node, Tensor, enable_grad, grad
+from .data import Attention, Lane, Proof
+from .replay import Replay, call
+
+#: What turns scores into weights.
+WEIGHTS = ("softmax", "masked_softmax")
+
+#: Of a head's map, in cells; larger ones are averaged over squares.
+LARGEST_MAP = 64
+
+
+@dataclass
+class Region:
+    """The nodes of one multi-head attention.
+
+    Attributes
+    ----------
+    merge : Node
+        Where the heads end.
+    combine : Node or None
+        The linear map right after it.
+    splits : list of Node
+        Where they begin.
+    projections : list of Node or None
+        The linear map right before each.
+    inside : list of Node
+        Between splits and merge, in order.
+    weights : Node or None
+        The softmax among them.
+    """
+
+    merge: Node
+    combine: Node | None
+    splits: list[Node]
+    projections: list[Node | None]
+    inside: list[Node]
+    weights: Node | None
+    heads: int
+    extra: list[Node] = field(default_factory=list)
+
+    @property
+    def output(self) -> Node:
+        """The node whose value the lanes add up to."""
+        return self.combine or self.merge
+
+
+def head_axes(replayed: Replay) -> dict[Node, int]:
+    """Which axis of each node's value is the heads'."""
+    axes: dict[Node, int] = {}
+    for node in replayed.nodes:
+        if node.op.name == "split_heads":
+            axes[node] = len(node.shape) - 3
+            continue
+        for i, source in enumerate(node.inputs):
+            if isinstance(source, Node) and source in axes and node.op.axis is not None:
+                there = _follow(node, i, axes[source], replayed)
+                if there is not None:
+                    axes[node] = there
+                    break
+    return axes
+
+
+def _follow(node: Node, which: int, axis: int, replayed: Replay) -> int | None:
+    """What an axis of an input becomes in the output of a node."""
+    shapes = [np.shape(replayed.value(source)) for source in node.inputs]
+    options = dict(zip(node.op.param_names, node.params, strict=True))
+    if node.op.axis is None or node.op.name == "merge_heads":
+        return None
+    return node.op.axis(axis, which, shapes, node.shape, options)
+
+
+def regions(replayed: Replay, axes: dict[Node, int]) -> list[Region]:
+    """Find every multi-head attention of a graph."""
+    users: dict[Node, list[Node]] = {}
+    for node in replayed.nodes:
+        for source in node.inputs:
+            if isinstance(source, Node):
+                users.setdefault(source, []).append(node)
+    found = []
+    for merge in replayed.nodes:
+        if merge.op.name == "merge_heads" and merge.inputs[0] in axes:
+            found.append(_region(merge, axes, users))
+    return found
+
+
+def _region(merge: Node, axes: dict[Node, int], users: dict[Node, list[Node]]) -> Region:
+    inside: set[Node] = set()
+    splits: set[Node] = set()
+    stack = [merge.inputs[0]]
+    while stack:
+        node = stack.pop()
+        if node.op.name == "split_heads":
+            splits.add(node)
+        elif node not in inside:
+            inside.add(node)
+            stack.extend(p for p in node.inputs if isinstance(p, Node) and p in axes)
+    ordered = sorted(inside, key=lambda node: node.sequence)
+    begins = sorted(splits, key=lambda node: node.sequence)
+    projections = [
+        s.inputs[0] if isinstance(s.inputs[0], Node) and s.inputs[0].op.name == "linear" else None
+        for s in begins
+    ]
+    after = users.get(merge, [])
+    combine = after[0] if len(after) == 1 and after[0].op.name == "linear" else None
+    return Region(
+        merge,
+        combine,
+        begins,
+        projections,
+        ordered,
+        next((node for node in ordered if node.op.name in WEIGHTS), None),
+        begins[0].shape[axes[begins[0]]],
+    )
+
+
+# -- one head alone -------------------------------------------------------------------------
+
+
+def _leaf(array: Any) -> Any:
+    """A copy that wants a gradient, of what carries one."""
+    if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+        return Tensor(array, True)
+    return array
+
+
+@dataclass
+class _Alone:
+    """One head, run by itself on copies."""
+
+    contribution: Tensor
+    pooled: Tensor
+    sources: list[Tensor]  # per projection, what it projects
+    matrices: list[Tensor | None]  # per projection, this head's matrix
+
+
+def _alone(region: Region, head: int, axes: dict[Node, int], replayed: Replay) -> _Alone:
+    values: dict[Node, Tensor] = {}
+    sources: list[Tensor] = []
+    matrices: list[Tensor | None] = []
+    with enable_grad():
+        for split, projection in zip(region.splits, region.projections, strict=True):
+            if projection is None:
+                begin = _leaf(_cut(replayed.values[split].data, axes[split], head))
+                sources.append(begin)
+                matrices.append(None)
+                values[split] = begin
+                continue
+            x, weight, bias = (replayed.value(source) for source in projection.inputs)
+            width = weight.shape[0] // region.heads
+            block = slice(head * width, (head + 1) * width)
+            source, matrix = _leaf(x), _leaf(weight[block])
+            sources.append(source)
+            matrices.append(matrix)
+            projected = projection.op(source, matrix, None if bias is None else bias[block])
+            values[split] = split.op(projected, 1)  # a single head
+        for node in region.inside:
+            inputs = [
+                values[source]
+                if isinstance(source, Node) and source in values
+                else _share(node, i, source, head, axes[node], region.heads, replayed)
+                for i, source in enumerate(node.inputs)
+            ]
+            values[node] = call(node, inputs)
+        pooled = values[region.merge.inputs[0]]
+        merged = region.merge.op(pooled)
+        if region.combine is None:
+            return _Alone(merged, pooled, sources, matrices)
+        weight = replayed.value(region.combine.inputs[1])
+        width = weight.shape[1] // region.heads
+        share = weight[:, head * width : (head + 1) * width]
+        return _Alone(region.combine.op(merged, _leaf(share), None), pooled, sources, matrices)
+
+
+def _share(
+    node: Node, which: int, source: Any, head: int, axis: int, heads: int, replayed: Replay
+) -> Any:
+    """A value that came from outside the lanes: cut at the head, where it has one part for each."""
+    value = replayed.value(source)
+    for i, size in enumerate(np.shape(value)):
+        if size == heads > 1 and _follow(node, which, i, replayed) == axis:
+            return _cut(value, i, head)
+    return value
+
+
+def _cut(array: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """One slice, with its axis kept."""
+    return np.take(array, [index], axis)
+
+
+# -- lanes and their proof ------------------------------------------------------------------
+
+
+def attention(
+    region: Region,
+    axes: dict[Node, int],
+    replayed: Replay,
+    tokens: list[str],
+    batch: int,
+    names: dict[int, str],
+) -> Attention:
+    """Run every head of a region alone, measure it, and hold the sum against the whole."""
+    alone = [_alone(region, i, axes, replayed) for i in range(region.heads)]
+    incoming = replayed.incoming.get(region.output)
+    at_merge = replayed.incoming.get(region.merge)
+    lanes, pooled_by = [], 1
+    for i, one in enumerate(alone):
+        gradient = None
+        if at_merge is not None:
+            width = at_merge.shape[-1] // region.heads
+            gradient = float(np.linalg.norm(at_merge[..., i * width : (i + 1) * width]))
+        lane, pooled_by = _lane(
+            i, region, axes, replayed, tokens, batch,
+            float(np.linalg.norm(one.contribution.data)), gradient,
+        )  # fmt: skip
+        lanes.append(lane)
+    proof = _prove(region, alone, incoming, replayed)
+    return Attention(
+        id=0,
+        module=None,
+        vertices=[],
+        sources=[],
+        output=0,
+        projections=[_projection_name(p, names, k) for k, p in enumerate(region.projections)],
+        stages=[node.op.symbol for node in region.inside],
+        combined=_parameter_name(region.combine, names) if region.combine else "",
+        lanes=lanes,
+        proof=proof,
+        pooled=pooled_by,
+    )
+
+
+def _parameter_name(node: Node, names: dict[int, str]) -> str:
+    """The model's name of a linear node's weight, looked for through reshapes."""
+    source = node.inputs[1]
+    while isinstance(source, Node) and source.op.name in ("reshape", "transpose"):
+        source = source.inputs[0]
+    return names.get(id(source), "W")
+
+
+def _projection_name(node: Node | None, names: dict[int, str], k: int) -> str:
+    if node is None:
+        return f"input {k + 1}"
+    name = _parameter_name(node, names)
+    parts = name.split(".")
+    return parts[-2] if parts[-1] == "weight" and len(parts) > 1 else parts[-1]
+
+
+def _prove(
+    region: Region, alone: list[_Alone], incoming: np.ndarray | None, replayed: Replay
+) -> Proof:
+    real = replayed.values[region.output].data
+    contributions = [one.contribution.data.astype(np.float64) for one in alone]
+    if region.combine is None:
+        together = np.concatenate(contributions, axis=-1)
+    else:
+        together = np.sum(contributions, axis=0)
+        bias = replayed.value(region.combine.inputs[2])
+        together = together if bias is None else together + bias
+    tolerance = 2e-4 if real.dtype == np.float32 else 1e-9
+    gradient = None if incoming is None else _gradient_difference(region, alone, incoming, replayed)
+    return Proof(_difference(together, real), gradient, tolerance)
+
+
+def _difference(found: np.ndarray, real: np.ndarray) -> float:
+    if real.size == 0:
+        return 0.0
+    scale = float(np.abs(real).max()) or 1.0
+    return float(np.abs(found - real).max()) / scale
+
+
+def _gradient_difference(
+    region: Region, alone: list[_Alone], incoming: np.ndarray, replayed: Replay
+) -> float:
+    """Largest difference of the lanes' gradients from those of the real backward pass."""
+    flows = {
+        (replayed.original[step.node], flow.input): flow.gradient
+        for step in replayed.steps
+        for flow in step.flows
+    }
+    per_head = []
+    for i, one in enumerate(alone):
+        width = incoming.shape[-1] // region.heads
+        part = incoming if region.combine else incoming[..., i * width : (i + 1) * width]
+        wanted = [*one.sources, *(m for m in one.matrices if m is not None)]
+        found = iter(grad(one.contribution, wanted, Tensor(part), allow_unused=True))
+        sources = [next(found) for _ in one.sources]
+        matrices = [None if m is None else next(found) for m in one.matrices]
+        per_head.append((sources, matrices))
+    worst = 0.0
+    for k, (split, projection) in enumerate(zip(region.splits, region.projections, strict=True)):
+        own = [head[0][k] for head in per_head]
+        if projection is None:
+            real = replayed.incoming.get(split)
+            joined = _joined(own, -3)
+        else:
+            real = flows.get((projection, "x"))
+            joined = None if own[0] is None else np.sum([g.data for g in own if g is not None], axis=0)
+            weight = flows.get((projection, "weight"))
+            blocks = _joined([head[1][k] for head in per_head], 0)
+            if weight is not None and blocks is not None:
+                worst = max(worst, _difference(blocks, weight))
+        if real is not None and joined is not None:
+            worst = max(worst, _difference(joined, real))
+    return worst
+
+
+def _joined(parts: list[Tensor | None], axis: int) -> np.ndarray | None:
+    return None if any(p is None for p in parts) else np.concatenate([p.data for p in parts if p is not None], axis)
+
+
+def _lane(
+    head: int,
+    region: Region,
+    axes: dict[Node, int],
+    replayed: Replay,
+    tokens: list[str],
+    batch: int,
+    contribution: float,
+    gradient: float | None,
+) -> tuple[Lane, int]:
+    """Measure one head's weights, of one batch item."""
+    node = region.weights
+    if node is None:
+        return Lane(head, [], [], [], [], 0, 0, 0, 0, 0, contribution, gradient), 1
+    weights = np.take(replayed.values[node].data, head, axes[node])
+    # (..., L, S) without the head axis: all batch axes as one
+    weights = weights.reshape(-1, *weights.shape[-2:]).astype(np.float64)
+    shown = weights[min(batch, len(weights) - 1)]
+    visible = _visible(node, head, axes[node], replayed, batch, shown.shape)
+    length, keys = shown.shape
+    size = -(-max(length, keys) // LARGEST_MAP)
+    entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(-1)
+    diagonal = np.arange(min(length, keys))
+    return (
+        Lane(
+            head,
+            np.round(_pool(shown, size), 5).tolist(),
+            _labels(tokens, length, size),
+            _labels(tokens, keys, size),
+            (_pool(visible.astype(float), size) > 0).tolist(),
+            float(entropy.mean()),
+            float(weights.max(-1).mean()),
+            float(weights[:, diagonal, diagonal].mean()),
+            float(weights[:, diagonal[1:], diagonal[:-1]].mean()) if len(diagonal) > 1 else 0.0,
+            float(weights[:, :, 0].mean()),
+            contribution,
+            gradient,
+        ),
+        size,
+    )
+
+
+def _visible(
+    node: Node, head: int, axis: int, replayed: Replay, batch: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Where a head was allowed to attend, in one batch item."""
+    if node.op.name != "masked_softmax":
+        return np.ones(shape, bool)
+    mask = np.broadcast_to(replayed.value(node.inputs[1]), node.shape)
+    mask = np.take(mask, head, axis)
+    mask = mask.reshape(-1, *mask.shape[-2:])
+    return np.asarray(mask[min(batch, len(mask) - 1)], bool)
+
+
+def _labels(tokens: list[str], count: int, size: int) -> list[str]:
+    """Labels of positions, or of groups of them."""
+    every = tokens[:count] if len(tokens) >= count else [str(i) for i in range(count)]
+    return every if size == 1 else [f"{every[i]}…" for i in range(0, count, size)]
+
+
+def _pool(array: np.ndarray, size: int) -> np.ndarray:
+    """Average over squares, smaller ones at the edges."""
+    if size == 1:
+        return array
+    rows, columns = np.arange(0, array.shape[0], size), np.arange(0, array.shape[1], size)
+    sums = np.add.reduceat(np.add.reduceat(array, rows, 0), columns, 1)
+    high = np.diff(np.append(rows, array.shape[0]))
+    wide = np.diff(np.append(columns, array.shape[1]))
+    return np.asarray(sums / (high[:, None] * wide[None, :]))

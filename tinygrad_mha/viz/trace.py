@@ -1,0 +1,302 @@
+"""From a tensor to the plain data of :mod:`.data`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import Frame, Node, Tensor
+from .data import Attention, BackwardStep, Edge, Module, Summary, Trace, Vertex
+from .graph import Graph
+from .lanes import Region, attention, head_axes, regions
+from .replay import Replay, replay
+
+
+def trace(
+    output: Tensor,
+    model: Any = None,
+    tokens: Sequence[str] | None = None,
+    *,
+    gradient: Tensor | None = None,
+    batch: int = 0,
+    elements: int = 64,
+    title: str = "",
+) -> Graph:
+    """Record what a tensor was computed from.
+
+    The graph is run again, forward and, from a single number or with a `gradient`, backward;
+    so values and gradients are there also when the engine has freed them. If parameters
+    have changed since, what is recorded is what the graph computes now.
+
+    Parameters
+    ----------
+    output : Tensor
+        The result; the whole graph behind it is recorded. To see gradients, a loss.
+    model : Module, optional
+        Gives parameters and modules their names.
+    tokens : sequence of str, optional
+        What stands at each position, to label the attention maps.
+    gradient : Tensor, optional
+        Gradient at `output`; 1 where it has one element. Without one, gradients are "not
+        computed".
+    batch : int, default 0
+        Which batch item's attention is shown.
+    elements : int, default 64
+        Values with up to so many elements are recorded whole, larger ones in summary.
+    title : str, optional
+        Over the picture; by default the model's class.
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    TypeError
+        `output` is not a tensor.
+    ValueError
+        `output` has no graph: nothing it was made of requires a gradient.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> mha = tm.nn.MultiHeadAttention(8, 2)
+    >>> graph = tm.viz.trace(mha(tm.randn(1, 3, 8)).sum(), model=mha, tokens=["a", "b", "c"])
+    >>> len(graph.heads), graph.heads[0].proof.holds
+    (1, True)
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(f"trace: output is a {type(output).__name__}, expected a Tensor")
+    if output.grad_fn is None:
+        raise ValueError(
+            "trace: output has no graph: nothing it was made of requires a gradient, or it was "
+            "made under no_grad()"
+        )
+    seed = None
+    if gradient is not None:
+        seed = np.asarray(gradient.data, output.dtype)
+    elif output.data.size == 1 and output.is_floating_point():
+        seed = np.ones(output.shape, output.dtype)
+    replayed = replay(output, seed)
+    return Graph(_Recorder(replayed, model, list(tokens or []), batch, elements).record(title))
+
+
+class _Recorder:
+    """Turns a replayed graph into data, giving out numbers as it goes."""
+
+    def __init__(
+        self, replayed: Replay, model: Any, tokens: list[str], batch: int, elements: int
+    ) -> None:
+        self.replayed, self.tokens, self.batch, self.elements = replayed, tokens, batch, elements
+        self.model = model
+        self.paths: dict[int, str] = {}
+        self.names: dict[int, str] = {}
+        if model is not None:
+            self.paths = {id(module._scope): path for path, module in model.named_modules()}
+            self.names = {id(p): name for name, p in model.named_parameters()}
+        self.modules: list[Module] = []
+        self.frames: dict[int, int] = {}
+        self.vertices: list[Vertex] = []
+        self.edges: list[Edge] = []
+        self.numbers: dict[Any, int] = {}  # node, or id of a leaf or constant, to vertex
+        self.axes = head_axes(replayed)
+        self.flows = {
+            (replayed.original[step.node], i): float(np.linalg.norm(flow.gradient))
+            for step in replayed.steps
+            for i, flow in zip(_positions(step.node), step.flows, strict=True)
+        }
+
+    def record(self, title: str) -> Trace:
+        for node in self.replayed.nodes:
+            self._node(node)
+        found = []
+        for region in regions(self.replayed, self.axes):
+            one = attention(
+                region, self.axes, self.replayed, self.tokens, self.batch, self.names
+            )
+            found.append(self._place(one, region, len(found)))
+        kind = type(self.model).__name__ if self.model is not None else "computation"
+        return Trace(
+            title=title or kind,
+            tokens=self.tokens,
+            modules=self.modules,
+            vertices=self.vertices,
+            edges=self.edges,
+            attentions=found,
+            steps=[self._step(step) for step in self.replayed.steps],
+            output=self.numbers[self.replayed.nodes[-1]],
+        )
+
+    # -- vertices -------------------------------------------------------------------------
+
+    def _node(self, node: Node) -> None:
+        slots = [
+            node.op.input_names[0 if node.op.variadic else i] for i in range(len(node.inputs))
+        ]
+        sources = [
+            self._source(source, slot) for source, slot in zip(node.inputs, slots, strict=True)
+        ]
+        value = self.replayed.values[node].data
+        incoming = self.replayed.incoming.get(node)
+        number = len(self.vertices)
+        self.numbers[node] = number
+        axis = self.axes.get(node)
+        self.vertices.append(
+            Vertex(
+                id=number,
+                kind="op",
+                name=node.op.name,
+                symbol=node.op.symbol,
+                formula=node.op.formula,
+                module=self._module(node.frame),
+                shape=node.shape,
+                dtype=str(node.dtype),
+                options={
+                    name: _short(value)
+                    for name, value in zip(node.op.param_names, node.params, strict=True)
+                },
+                written=node.op.source,
+                made=node.origin,
+                heads=None if axis is None else (axis, node.shape[axis]),
+                value=summary(value),
+                gradient=None if incoming is None else summary(np.asarray(incoming)),
+                elements=self._whole(value),
+                gradient_elements=None if incoming is None else self._whole(np.asarray(incoming)),
+            )
+        )
+        for i, (source, slot) in enumerate(zip(sources, slots, strict=True)):
+            if source is not None:
+                rule = node.op.rules.get(slot)
+                self.edges.append(
+                    Edge(source, number, slot, rule.text if rule else "", self.flows.get((node, i)))
+                )
+
+    def _source(self, source: Any, slot: str) -> int | None:
+        """Number of the vertex of an input; leaves and constants get theirs when first met."""
+        if source is None:
+            return None
+        if isinstance(source, Node):
+            return self.numbers[source]
+        if id(source) in self.numbers:
+            return self.numbers[id(source)]
+        leaf = isinstance(source, Tensor)
+        array = source.data if isinstance(source, Tensor) else source
+        scalar = not isinstance(array, np.ndarray)
+        gradient = None
+        if leaf:
+            mine = self.replayed.leaves[id(source)].grad
+            gradient = None if mine is None else mine.data
+        number = len(self.vertices)
+        if not scalar:  # a number in the code is a new constant wherever it stands
+            self.numbers[id(source)] = number
+        self.vertices.append(
+            Vertex(
+                id=number,
+                kind="parameter" if leaf else "constant" if scalar else "input",
+                name=self.names.get(id(source), "leaf" if leaf else _short(array) if scalar else slot),
+                symbol="",
+                formula="",
+                module=None,
+                shape=np.shape(array),
+                dtype=str(array.dtype) if not scalar else type(array).__name__,
+                value=summary(np.asarray(array)),
+                gradient=None if gradient is None else summary(gradient),
+                elements=self._whole(np.asarray(array)),
+                gradient_elements=None if gradient is None else self._whole(gradient),
+            )
+        )
+        return number
+
+    def _whole(self, array: np.ndarray) -> list[float] | None:
+        if array.size > self.elements:
+            return None
+        return [float(x) for x in array.reshape(-1)]
+
+    def _module(self, frame: Frame | None) -> int | None:
+        """Number of the module call, and of all around it, given out from the outside in."""
+        chain = []
+        while frame is not None and id(frame) not in self.frames:
+            chain.append(frame)
+            frame = frame.outer
+        parent = None if frame is None else self.frames[id(frame)]
+        for inner in reversed(chain):
+            path = self.paths.get(id(inner.scope), inner.scope.kind)
+            number = len(self.modules)
+            self.modules.append(Module(number, path, inner.scope.kind, parent))
+            self.frames[id(inner)] = number
+            parent = number
+        return parent
+
+    # -- attention and backward -------------------------------------------------------------
+
+    def _place(self, found: Attention, region: Region, number: int) -> Attention:
+        """Say which vertices the lanes stand for."""
+        inner = [*region.splits, *region.inside, region.merge]
+        inner += [p for p in region.projections if p is not None]
+        inner += [region.combine] if region.combine else []
+        found.id = number
+        found.vertices = sorted({self.numbers[node] for node in inner})
+        found.sources = sorted(
+            {
+                self.numbers[source if isinstance(source, Node) else id(source)]
+                for source in (
+                    (split if p is None else p).inputs[0]
+                    for split, p in zip(region.splits, region.projections, strict=True)
+                )
+            }
+        )
+        found.output = self.numbers[region.output]
+        found.module = self._module(region.merge.frame)
+        return found
+
+    def _step(self, step: Any) -> BackwardStep:
+        node = self.replayed.original[step.node]
+        flows = []
+        for i, flow in zip(_positions(step.node), step.flows, strict=True):
+            source = node.inputs[i]
+            target = self.numbers[source if isinstance(source, Node) else id(source)]
+            flows.append(
+                (
+                    target,
+                    flow.input,
+                    flow.rule.text if flow.rule else "",
+                    float(np.linalg.norm(flow.gradient)),
+                    flow.accumulated,
+                )
+            )
+        return BackwardStep(
+            self.numbers[node],
+            float(np.linalg.norm(step.incoming)),
+            flows,
+            tuple(node.op.saved_names) if step.freed else (),
+        )
+
+
+def _positions(node: Node) -> list[int]:
+    """Which inputs the flows of a step belong to, in order."""
+    return node.wanted
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, np.ndarray) else f"array{value.shape}"
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def summary(array: np.ndarray) -> Summary:
+    """An array in a few numbers, over its finite elements."""
+    numbers = np.asarray(array, np.float64).reshape(-1)
+    finite = numbers[np.isfinite(numbers)]
+    nans, infinities = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
+    if finite.size == 0:
+        return Summary(None, None, None, None, None, nans, infinities)
+    return Summary(
+        float(finite.mean()),
+        float(finite.std()),
+        float(finite.min()),
+        float(finite.max()),
+        float(np.sqrt(np.vdot(finite, finite))),
+        nans,
+        infinities,
+    )
