@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -55,8 +54,6 @@ def _blocks() -> list[tuple[str, str]]:
     "block", [block for _, block in _blocks()], ids=[name for name, _ in _blocks()]
 )
 def test_code_in_markdown(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "tm.viz" in block and importlib.util.find_spec("tinygrad_mha.viz") is None:
-        pytest.skip("the visualizer is not in this tree")
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "README", "exec"), {"__name__": "readme"})
 
