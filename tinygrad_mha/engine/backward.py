@@ -267,7 +267,8 @@ def _walk(
                 arrived[target] = gradient
                 heappush(waiting, (-target.sequence, target))
             elif captured is None:
-                met = _accumulate(target, gradient, _shares(gradient, dy, gradients))
+                # whoever watches keeps the gradient as it was sent, before the next one is added
+                met = _accumulate(target, gradient, watch or _shares(gradient, dy, gradients))
             else:
                 before = captured[target]
                 met = before is not None

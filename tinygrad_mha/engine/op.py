@@ -279,8 +279,9 @@ class Op(Generic[P]):
             inputs, params = args, self._param_defaults
         else:
             inputs, params = self._split(args, given)
-        arrays, sources = [], []  # what is computed with, and where the gradient goes
-        wanted = []  # positions of the inputs that want one
+        arrays: list[Any] = []  # what is computed with
+        sources: list[Any] = []  # where the gradient goes
+        wanted: list[int] = []  # positions of the inputs that want one
         lifted = False
         for value in inputs:
             if isinstance(value, Tensor):
@@ -310,7 +311,7 @@ class Op(Generic[P]):
             return out
         if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
             out = np.asarray(out)
-        if not (wanted and self.rules and state.grad_enabled):
+        if not (wanted and self.rules and state.grad_enabled and out.dtype.kind == "f"):
             return Tensor(out)
         saved = self._save(arrays, params, out, extras)
         return Tensor(out, True, Node(self, sources, wanted, params, saved, out))

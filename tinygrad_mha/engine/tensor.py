@@ -211,7 +211,7 @@ class Tensor:
         operation = UFUNCS.get(ufunc)
         if method != "__call__" or kwargs or operation is None:
             return NotImplemented
-        return operation(*inputs)
+        return operation(*map(weak, inputs))
 
     def detach(self) -> Tensor:
         """Return the same values, sharing memory, cut off from the graph."""
@@ -282,6 +282,11 @@ class Tensor:
         from .backward import backward
 
         backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+
+def weak(value: Any) -> Any:
+    """Make a NumPy scalar a plain number: ``x * np.sqrt(2)`` must not turn `x` into float64."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 _PLAIN = (np.dtype("float32"), np.dtype("int64"), np.dtype("bool"))

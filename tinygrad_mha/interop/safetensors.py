@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_bytes
 
 from ..engine import Tensor
+from ..engine.op import plain
 
 
 def save(
@@ -47,7 +47,7 @@ def save(
     ...     tm.load(folder + "/w.safetensors")
     {'w': tensor([1., 1.])}
     """
-    arrays = {k: np.ascontiguousarray(getattr(v, "data", v)) for k, v in tensors.items()}
+    arrays = {k: np.asarray(plain(v), order="C") for k, v in tensors.items()}
     content = to_bytes(arrays, None if metadata is None else dict(metadata))
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -80,12 +80,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     ValueError
         It is not a safetensors file, or is cut short.
     """
-    try:
+    with _whole(path):
         return {name: Tensor(array) for name, array in load_file(path).items()}
-    except SafetensorError as error:
-        raise ValueError(
-            f"load: {os.fspath(path)} is not a whole safetensors file: {error}"
-        ) from error
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -100,12 +96,27 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     -------
     dict of str to str
         Empty where there was none.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not a safetensors file, or is cut short.
     """
-    with open(path, "rb") as file:  # the header: its length in eight bytes, then JSON
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    found: dict[str, str] = header.get("__metadata__", {})
-    return found
+    with _whole(path), safe_open(path, "np") as file:
+        return dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _whole(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of an unreadable file what it is."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"load: {os.fspath(path)} is not a whole safetensors file: {error}"
+        ) from error
 
 
 def _umask() -> int:

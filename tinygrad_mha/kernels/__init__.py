@@ -101,7 +101,9 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
            [3.]])
     """
     if a.dtype != b.dtype:
-        raise TypeError(f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()")
+        raise TypeError(
+            f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()"
+        )
     if a.ndim < 2 or b.ndim < 2:
         return _with_vectors(a, b, bias)
     if a.shape[-1] != b.shape[-2]:
@@ -130,9 +132,7 @@ def _with_vectors(a: Array, b: Array, bias: Array | None) -> Array:
             f"shapes {a.shape} and {b.shape}: a matrix product needs at least 1 dimension on both "
             "sides; to scale, use *"
         )
-    product = matmul(
-        a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b, bias=bias
-    )
+    product = matmul(a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b, bias=bias)
     if b.ndim == 1:
         product = product[..., 0]
     if a.ndim == 1:
@@ -196,7 +196,9 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     if x.ndim == 0:
         return np.asarray(x - x)
     with np.errstate(invalid="ignore"):
-        return np.asarray(x - np.expand_dims(logsumexp(x, axis), axis))
+        # the largest first: beside a large x, ln Σ exp would be rounded away
+        z = x - x.max(axis, keepdims=True, initial=-np.inf)
+        return np.asarray(z - np.expand_dims(logsumexp(z, axis), axis))
 
 
 def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
@@ -311,7 +313,7 @@ def adamw_step(
     weight_decay: float,
     step: int,
 ) -> None:
-    """One step of AdamW, in place in `param`, `m` and `v` (Loshchilov and Hutter 2019, algorithm 2).
+    """One step of AdamW, in place (Loshchilov and Hutter 2019, algorithm 2).
 
     Parameters
     ----------

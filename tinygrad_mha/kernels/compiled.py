@@ -21,7 +21,7 @@ from .threads import get_num_threads, over_ranges
 
 Array = np.ndarray
 
-#: Below this many multiply-adds, or numbers, handing work to a second thread costs more than it saves.
+#: Below this many multiply-adds, or numbers, a second thread costs more than it saves.
 PARALLEL_PRODUCTS = 8_000_000
 PARALLEL_NUMBERS = 200_000
 
@@ -175,7 +175,7 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
 
 
 def _penalty(mask: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Turn a mask into 0 and −∞, (rows, n), with as few rows as repeat down the whole of `shape`."""
+    """Turn a mask into 0 and −∞, (rows, n), with as few rows as repeat down all of `shape`."""
     while mask.ndim > 1 and mask.shape[0] == 1:
         mask = mask[0]
     whole = np.broadcast_to(mask, shape[len(shape) - mask.ndim :])

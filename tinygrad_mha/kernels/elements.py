@@ -79,11 +79,10 @@ def erf(X, Y, first, last):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _adamw(p, g, m, v, keep, rate, b1, b2, root, eps):  # type: ignore[no-untyped-def]
+def _adamw(p, g, m, v, keep, rate, b1, b2, c2, root, eps):  # type: ignore[no-untyped-def]
     """Return the new parameter, mean and mean square, a vector each."""
     m = fma(b1, sub(m, g), g)  # β₁ m + (1 − β₁) g
-    square = mul(g, g)
-    v = fma(b2, sub(v, square), square)
+    v = fma(b2, v, mul(c2, mul(g, g)))  # c₂ = 1 − β₂, which float32's β₂ knows to 4 digits only
     step = div(mul(rate, m), add(div(sqrt(v), root), eps))
     return sub(mul(p, keep), step), m, v
 
@@ -96,10 +95,11 @@ def adamw(P, G, M, V, keep, rate, beta1, beta2, root, eps):  # type: ignore[no-u
     kind = P.dtype.type
     none = kind(0)
     k, r, b1, b2 = splat(kind(keep)), splat(kind(rate)), splat(kind(beta1)), splat(kind(beta2))
+    c2 = splat(kind(1 - beta2))
     ro, e = splat(kind(root)), splat(kind(eps))
     whole = n // lanes * lanes
     for i in range(0, whole, lanes):
-        a, b, c = _adamw(load(p, i), load(g, i), load(m, i), load(v, i), k, r, b1, b2, ro, e)
+        a, b, c = _adamw(load(p, i), load(g, i), load(m, i), load(v, i), k, r, b1, b2, c2, ro, e)
         store(p, i, a)
         store(m, i, b)
         store(v, i, c)
@@ -110,7 +110,7 @@ def adamw(P, G, M, V, keep, rate, beta1, beta2, root, eps):  # type: ignore[no-u
             load_first(g, whole, rest, none),
             load_first(m, whole, rest, none),
             load_first(v, whole, rest, none),
-            k, r, b1, b2, ro, e,
+            k, r, b1, b2, c2, ro, e,
         )  # fmt: skip
         store_first(p, whole, rest, a)
         store_first(m, whole, rest, b)

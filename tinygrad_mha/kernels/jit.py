@@ -67,7 +67,7 @@ class _Announcer(event.Listener):  # type: ignore[misc]
     @staticmethod
     def _tell(occurrence: Any, state: str, seconds: float) -> None:
         name = occurrence.data["dispatcher"].py_func.__name__
-        for listener in list(_listeners):
+        for listener in [*_listeners]:  # one may leave when it is told
             listener(name.strip("_"), state, seconds)
 
 

@@ -19,8 +19,6 @@ panels of B that stay in the second-level cache, copied so that the loads are co
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .jit import inner, kernel

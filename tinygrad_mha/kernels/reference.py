@@ -52,7 +52,8 @@ def logsumexp(x: Array, axis: int = -1) -> Array:
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """x − ln Σ exp(x) along an axis."""
     with np.errstate(invalid="ignore"):
-        return x - np.expand_dims(logsumexp(x, axis), axis)
+        z = x - x.max(axis, keepdims=True, initial=-np.inf)
+        return z - np.expand_dims(logsumexp(z, axis), axis)
 
 
 def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic, models, register_model
@@ -413,5 +412,3 @@ def fma_row(typing: Any, a: Any, row: Any, sums: Any) -> Any:
         return context.make_tuple(builder, sums, found)
 
     return sums(a, row, sums), code
-
-

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine import Frame, Scope, Tensor
 from ..engine.modes import state
+from ..engine.op import plain
 
 M = TypeVar("M", bound="Module")
 
@@ -151,7 +152,7 @@ class Module:
             and nothing has been changed.
         """
         own = dict(self.named_parameters())
-        given = {name: np.asarray(getattr(v, "data", v)) for name, v in state_dict.items()}
+        given = {name: np.asarray(plain(v)) for name, v in state_dict.items()}
         problems = [f"missing: {n} {own[n].shape}" for n in own if n not in given and strict]
         problems += [f"unexpected: {n} {given[n].shape}" for n in given if n not in own and strict]
         problems += [

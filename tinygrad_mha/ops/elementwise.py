@@ -122,9 +122,9 @@ def pow_da(dy: Value, a: Value, b: Value) -> Value:
 
 
 @pow.gradient("b", "db = dy · aᵇ · ln a")
-def pow_db(dy: Value, a: Value, out: Value) -> Value:
-    # 0ᵇ is constant in b wherever it is differentiable, so its gradient is 0, not 0 · (−∞)
-    return dy * out * log(where(a == 0, 1.0, a))
+def pow_db(dy: Value, a: Value, b: Value, out: Value) -> Value:
+    # 0ᵇ is 0 for all b > 0, so its gradient is 0, not 0 · (−∞)
+    return dy * out * log(where((a == 0) * (b >= 0), 1.0, a))
 
 
 # -- choice -------------------------------------------------------------------------
@@ -281,21 +281,21 @@ def sigmoid_dx(dy: Value, out: Value) -> Value:
     return dy * (out * (1 - out))
 
 
-@elementwise("y = max(x, 0)", symbol="relu", samples=_positive)
+@elementwise("y = max(x, 0)", symbol="relu", samples=_one)
 def relu(x: Value) -> Value:
     """Rectified linear unit, elementwise; its slope at 0 is 0."""
     return np.maximum(x, 0)
 
 
-@relu.gradient("x", "dx = dy where x > 0 else 0")
+@relu.gradient("x", "dx = 0 where x ≤ 0 else dy")
 def relu_dx(dy: Value, out: Value) -> Value:
-    return where(out > 0, dy, 0.0)
+    return where(out <= 0, 0.0, dy)  # so where x is nan the gradient passes
 
 
 @relu.fused_gradient
 def relu_backward(dy: np.ndarray, wanted: list[int], out: np.ndarray) -> tuple[np.ndarray]:
-    dx = np.zeros(dy.shape, dy.dtype)
-    np.copyto(dx, dy, where=out > 0)  # a choice, not a product: 0 · ∞ must stay 0
+    dx = dy.copy()
+    np.copyto(dx, 0, where=out <= 0)  # a choice, not a product: 0 · ∞ must stay 0
     return (dx,)
 
 

@@ -148,7 +148,7 @@ def linear_dbias(dy: Value) -> Value:
 def linear_backward(
     dy: np.ndarray, wanted: list[int], x: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """The three rules, without the calls between them: small layers are nothing but calls."""
+    """Run the three rules without the calls between them: small layers are nothing but calls."""
     dy_rows = _rows(dy)
     dx = kernels.matmul(dy_rows, weight) if 0 in wanted else None
     return (

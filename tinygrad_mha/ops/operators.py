@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Op, Tensor
+from ..engine.tensor import weak
 from .elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
 from .linalg import matmul
 
@@ -25,14 +26,18 @@ _OPERANDS = (Tensor, np.ndarray, int, float, np.generic)
 
 def _forward(operation: Op[Any]) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
-        return operation(self, other) if isinstance(other, _OPERANDS) else NotImplemented
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        return operation(self, weak(other))
 
     return method
 
 
 def _reflected(operation: Op[Any]) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
-        return operation(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        return operation(weak(other), self)
 
     return method
 

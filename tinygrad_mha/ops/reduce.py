@@ -9,20 +9,27 @@ import numpy as np
 from ..engine import Sample, op
 from ..engine.op import Value
 from .axes import Shape
-from .shape import expand, reshape
+from .shape import expand, from_left, reshape
 
 Dims = int | tuple[int, ...] | None
+
+#: np.sum without its Python around it; Any, because NumPy's stubs want a literal `keepdims`.
+_add: Any = np.add.reduce
 
 
 def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """Count the axes that `dim` names from the left."""
     if dim is None:
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
-    for d in dims:
-        if not -max(ndim, 1) <= d < max(ndim, 1):
-            raise IndexError(f"dim {d} is out of range for {ndim} dimensions")
-    return tuple([d % ndim for d in dims]) if ndim else ()
+    dims = (dim,) if isinstance(dim, int | np.integer) else dim
+    counted = tuple([from_left(d, ndim) for d in dims])
+    return counted if ndim else ()
+
+
+def _some(x: Value, dims: tuple[int, ...]) -> None:
+    """Refuse to look for the largest of no elements."""
+    if any(x.shape[d] == 0 for d in dims):
+        raise IndexError(f"no elements along dim {dims}, so none is the largest")
 
 
 def _reduced_axis(
@@ -63,7 +70,7 @@ def sum(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     keepdim : bool, default False
         Keep them as axes of size 1.
     """
-    return np.add.reduce(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
+    return _add(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
 
 
 @sum.gradient("x", "dx = dy, copied along the summed axes")
@@ -86,7 +93,7 @@ def mean(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     """
     dims = _dims(dim, x.ndim)
     n = _count(x.shape, dims)
-    return np.add.reduce(x, axis=dims, keepdims=keepdim) * (1.0 / n if n else np.nan)
+    return _add(x, axis=dims, keepdims=keepdim) * (1.0 / n if n else np.nan)
 
 
 @mean.gradient("x", "dx = dy / n, copied along the averaged axes")
@@ -119,8 +126,15 @@ def amax(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
         Which axes; all of them by default.
     keepdim : bool, default False
         Keep them as axes of size 1.
+
+    Raises
+    ------
+    IndexError
+        `dim` is out of range, or there are no elements along it.
     """
-    return np.max(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
+    dims = _dims(dim, x.ndim)
+    _some(x, dims)
+    return np.max(x, axis=dims, keepdims=keepdim)
 
 
 @amax.gradient("x", "dx = dy where x = y, shared among ties")
@@ -137,4 +151,5 @@ def amax_dx(dy: Value, x: Value, out: Value, dim: Dims, keepdim: bool) -> Value:
 )
 def argmax(x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
     """Position of the first largest element along an axis, or of all elements flattened."""
+    _some(x, _dims(dim, x.ndim))
     return np.argmax(x, axis=dim, keepdims=keepdim)

@@ -250,27 +250,48 @@ def _permute_method(self: Tensor, *dims: Any) -> Any:
     return permute(self, _sizes(dims))
 
 
+def _view_method(self: Tensor, *shape: Any) -> Any:
+    """Give the elements another shape without copying them, or refuse: ``x.view(2, -1)``."""
+    view = reshape(self, _sizes(shape))
+    if view.data.size and not np.may_share_memory(view.data, self.data):
+        raise RuntimeError(
+            f"view: in its memory layout a tensor of shape {self.shape} cannot be seen as shape "
+            f"{view.shape} without copying it; use reshape, which copies where it must"
+        )
+    return view
+
+
+def from_left(dim: int, ndim: int) -> int:
+    """Count an axis from the left; a 0-d tensor is taken to have one."""
+    ndim = max(ndim, 1)
+    if not -ndim <= dim < ndim:
+        raise IndexError(f"dim {dim} is out of range for {ndim} dimensions")
+    return dim % ndim
+
+
 def unsqueeze(x: Any, dim: int) -> Any:
     """Put an axis of size 1 before axis `dim`."""
-    dim = dim % (x.ndim + 1)
+    dim = from_left(dim, x.ndim + 1)
     return reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
 
 
 def squeeze(x: Any, dim: int) -> Any:
     """Take axis `dim` away where its size is 1; leave the tensor alone where it is not."""
-    dim = dim % max(x.ndim, 1)
-    return reshape(x, (*x.shape[:dim], *x.shape[dim + 1 :])) if x.shape[dim] == 1 else x
+    dim = from_left(dim, x.ndim)
+    return (
+        reshape(x, (*x.shape[:dim], *x.shape[dim + 1 :])) if x.shape[dim : dim + 1] == (1,) else x
+    )
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Merge the axes from `start_dim` to `end_dim` into one."""
-    start, end = start_dim % max(x.ndim, 1), end_dim % max(x.ndim, 1)
+    start, end = from_left(start_dim, x.ndim), from_left(end_dim, x.ndim)
     return reshape(x, (*x.shape[:start], -1, *x.shape[end + 1 :]))
 
 
 for _name, _method in {
     "reshape": _reshape_method,
-    "view": _reshape_method,
+    "view": _view_method,
     "expand": _expand_method,
     "permute": _permute_method,
     "unsqueeze": unsqueeze,

@@ -1,0 +1,89 @@
+"""What each operation is called in PyTorch, or how it is composed there."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tinygrad_mha as tm
+from tests.support import require
+from tinygrad_mha.engine import Op
+
+
+def _masked_softmax(torch: Any, x: Any, mask: Any) -> Any:
+    # rows that may see nothing: softmax over −∞ would be nan, so they are computed on zeros
+    blind = ~mask.any(-1, keepdim=True)
+    weights = x.masked_fill(~mask & ~blind, -torch.inf).softmax(-1)
+    return weights.masked_fill(blind, 0.0)
+
+
+def _scatter_add_at(torch: Any, x: Any, shape: Any, index: Any) -> Any:
+    index = tuple(map(torch.as_tensor, index if isinstance(index, tuple) else (index,)))
+    return torch.zeros(shape, dtype=x.dtype).index_put(index, x, accumulate=True)
+
+
+def _getitem(torch: Any, x: Any, index: Any) -> Any:
+    return x[torch.as_tensor(index) if isinstance(index, np.ndarray) else index]
+
+
+def _astype(torch: Any, x: Any, dtype: Any) -> Any:
+    return x.to(getattr(torch, np.dtype(dtype).name))
+
+
+def _split_heads(torch: Any, x: Any, num_heads: int) -> Any:
+    return x.unflatten(-1, (num_heads, -1)).transpose(-2, -3)
+
+
+def _layer_norm(torch: Any, x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def _additive_scores(torch: Any, query: Any, key: Any, weight: Any) -> Any:
+    return torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ weight
+
+
+#: Operations that PyTorch does not have under one name, as it would write them. Input tensors come
+#: in the operation's order; the other arguments by name, all of them.
+COMPOSITIONS: dict[str, Callable[..., Any]] = {
+    "sum_to": lambda torch, x, shape: x.sum_to_size(shape),
+    "expand": lambda torch, x, shape: x.expand(shape),
+    "concatenate": lambda torch, *tensors, dim: torch.cat(tensors, dim),
+    "astype": _astype,
+    "getitem": _getitem,
+    "scatter_add_at": _scatter_add_at,
+    "embedding": lambda torch, weight, index: torch.nn.functional.embedding(index, weight),
+    "split_heads": _split_heads,
+    "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
+    "masked_softmax": _masked_softmax,
+    "layer_norm": _layer_norm,
+    "scaled_mask": lambda torch, x, keep, p: x * keep / (1 - p),
+    "dot_scores": lambda torch, query, key, scale: query @ key.mT * scale,
+    "additive_scores": _additive_scores,
+}
+
+
+def reference(op: Op) -> Callable[..., Any]:
+    """PyTorch's counterpart: takes tensors in the order of the op's inputs, params by name."""
+    torch = require.module("torch")
+    if op.name in COMPOSITIONS:
+        return functools.partial(COMPOSITIONS[op.name], torch)
+    assert not (op.torch or "").startswith("ours:"), f"{op.name} needs a row in COMPOSITIONS"
+    found: Any = torch
+    for part in (op.torch or op.name).split("."):
+        found = getattr(found, part)
+    return found
+
+
+def to_torch(value: Any) -> Any:
+    """The same values as a torch tensor, of the same dtype, wanting a gradient just so."""
+    torch = require.module("torch")
+    if isinstance(value, tm.Tensor):
+        copy = torch.from_numpy(value.data.copy())  # a copy keeps 0-d and negative strides harmless
+        return copy.requires_grad_(value.requires_grad)
+    return value
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """The values of a tensor, ours or torch's."""
+    return value.data if isinstance(value, tm.Tensor) else value.detach().numpy()
