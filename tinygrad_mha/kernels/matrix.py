@@ -12,7 +12,8 @@ at the speed of the arithmetic units. Where the sizes are not multiples of the t
 last tile is moved back until it fits and computes some elements a second time, to the
 same bits: no separate code for edges, but for matrices narrower than one vector.
 
-Small matrices are read where they are. Large ones are cut along k and columns into
+Along k the sum is taken in blocks of 256, which keeps panels small and rounding errors
+too. Small matrices are read where they are. Large ones are cut along k and columns into
 panels of B that stay in the second-level cache, copied so that the loads are consecutive
 (Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
 """
@@ -137,10 +138,10 @@ def _pack(B, b, br, bc, panel, depth, columns):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _panels(B, b, br, bc, panels, depth, columns, most_deep, width):  # type: ignore[no-untyped-def]
+def _panels(B, b, br, bc, panels, depth, columns, width):  # type: ignore[no-untyped-def]
     """Copy all of B: for each block of k, for each stripe of columns, one panel."""
-    for k in range(0, depth, most_deep):
-        deep = min(most_deep, depth - k)
+    for k in range(0, depth, DEPTH):
+        deep = min(DEPTH, depth - k)
         for j in range(0, columns, width):
             _pack(
                 B, b + k * br + j * bc, br, bc,
@@ -173,7 +174,6 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
     copied = not small or (bc != 1 and columns > 1)
     panels = np.empty(depth * columns, B.dtype) if copied else bm
     block = am if small else np.empty(HEIGHT * min(depth, DEPTH), B.dtype)
-    deepest = depth if small else DEPTH
     highest = rows if small else HEIGHT
     widest = columns if small else VECTORS * LANES32 * 4 // size
     packed = -1
@@ -184,19 +184,19 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
                 for j in range(columns):
                     cm[c + i * cr + j] = bias[j]
         if copied and b != packed:  # a B that the whole batch shares is copied once
-            _panels(bm, b, br, bc, panels, depth, columns, deepest, widest)
+            _panels(bm, b, br, bc, panels, depth, columns, widest)
             packed = b
-        for k in range(0, depth, deepest):
-            deep = min(deepest, depth - k)
+        for k in range(0, depth, DEPTH):
+            deep = min(DEPTH, depth - k)
             for i in range(0, rows, highest):
                 high = min(highest, rows - i)
-                a_start, a_row, a_column = a, ar, ac
+                a_start, a_row, a_column = a + i * ar + k * ac, ar, ac
                 if not small:
                     _pack(am, a + i * ar + k * ac, ar, ac, block, high, deep)
                     a_start, a_row, a_column = 0, deep, 1
                 for j in range(0, columns, widest):
                     wide = min(widest, columns - j)
-                    b_start, b_row = (k * columns + j * deep, wide) if copied else (b, br)
+                    b_start, b_row = (k * columns + j * deep, wide) if copied else (b + k * br, br)
                     _panel(
                         block, a_start, a_row, a_column,
                         panels, b_start, b_row,
