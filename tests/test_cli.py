@@ -1,0 +1,146 @@
+"""The command ``tinygrad-mha``: what it writes, what it says, how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from tinygrad_mha.cli import main
+from tinygrad_mha.tasks import char_model
+
+PAGE = files("tinygrad_mha") / "viz" / "page" / "page.css"
+draws = pytest.mark.skipif(not PAGE.is_file(), reason="the interactive page is not in this tree")
+SMALL = ["--layers", "1", "--heads", "2", "--width", "8"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that one small demo wrote."""
+    out = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--steps", "3", *SMALL, "--out", str(out)]) == 0
+    return out
+
+
+@draws
+def test_demo_writes_its_files_and_nothing_else(demo: Path) -> None:
+    assert sorted(p.name for p in demo.iterdir()) == [
+        "graph.svg",
+        "model.safetensors",
+        "report.html",
+    ]
+    assert "<svg" in (demo / "graph.svg").read_text(encoding="utf-8")
+    assert "</html>" in (demo / "report.html").read_text(encoding="utf-8")
+
+
+@draws
+def test_demo_says_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["demo", "--steps", "2", *SMALL, "--attention", "additive", "--out", str(tmp_path)])
+        == 0
+    )
+    out = capsys.readouterr().out
+    for part in ("held out", "additive attention", "bits per character", "report.html"):
+        assert part in out
+
+
+@draws
+def test_same_seed_gives_the_same_checkpoint(tmp_path: Path, demo: Path) -> None:
+    main(["demo", "--steps", "3", *SMALL, "--out", str(tmp_path)])
+    assert (tmp_path / "model.safetensors").read_bytes() == (
+        demo / "model.safetensors"
+    ).read_bytes()
+
+
+@draws
+def test_sample_continues_and_repeats(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["sample", str(demo / "model.safetensors"), "--prompt", "The ", "--length", "20"]
+    written = []
+    for _ in range(2):
+        assert main(command) == 0
+        written.append(capsys.readouterr().out)
+    assert written[0] == written[1]
+    assert written[0].startswith("The ")
+    assert len(written[0].rstrip("\n")) <= 24
+
+
+@draws
+def test_graph_draws_a_text_of_ones_own(demo: Path, tmp_path: Path) -> None:
+    command = ["graph", str(demo / "model.safetensors"), "--text", "of mine", "--out"]
+    assert main([*command, str(tmp_path / "new" / "folder")]) == 0
+    assert (tmp_path / "new" / "folder" / "graph.svg").exists()
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "softmax"]) == 0
+    assert "yᵢ = eˣⁱ / Σⱼ eˣʲ" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        (["demo", "--width", "10", "--heads", "3"], "multiple"),
+        (["demo", "--text", "x"], "two characters"),
+        (["demo", "--out", "/proc/nowhere"], "cannot write"),
+        (["sample", "no.safetensors"], "no checkpoint"),
+        (["explain", "no_such_operation"], "no_such_operation"),
+        (["sample", __file__], "not a whole safetensors file"),
+    ],
+)
+def test_mistakes_are_explained_in_one_line(
+    command: list[str],
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    captured = capsys.readouterr()
+    assert part in captured.err
+    assert captured.err.startswith("tinygrad-mha: ")
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["fly"], ["demo", "--steps", "0"], ["demo", "--attention", "none"]]
+)
+def test_wrong_options_end_with_2(command: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+
+
+@draws
+def test_interrupt_ends_the_training_and_keeps_what_was_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = char_model.train
+
+    def interrupted_at_three(*arguments, **options):
+        for progress in real(*arguments, **options):
+            if progress.step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield progress
+
+    monkeypatch.setattr(char_model, "train", interrupted_at_three)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["demo", "--steps", "1000", *SMALL, "--out", str(tmp_path)]) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "Trained 3 steps" in capsys.readouterr().out
+    assert (tmp_path / "model.safetensors").exists()
+    assert (tmp_path / "report.html").exists()
+
+
+def test_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_mha", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert "demo" in done.stdout
