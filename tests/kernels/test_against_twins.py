@@ -1,0 +1,256 @@
+"""Every kernel against its NumPy twin, on the shapes and numbers where kernels go wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_mha import kernels
+from tinygrad_mha.kernels import reference
+
+DTYPES = [np.float32, np.float64]
+#: Relative to the largest number of the result.
+TOLERANCE = {np.float32: 2e-6, np.float64: 1e-13}
+WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 129, 300]
+
+
+def close(found: Any, expected: Any, dtype: Any) -> None:
+    """Compare in the precision of `dtype`; nan and infinities must stand in the same places."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    assert found.dtype == dtype
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = max(1.0, float(finite.max())) if finite.size else 1.0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+def layouts(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> list[np.ndarray]:
+    """The same shape in row order, in column order, with gaps, and read-only."""
+    plain = rng.standard_normal(shape).astype(dtype)
+    gaps = rng.standard_normal(tuple(2 * n for n in shape)).astype(dtype)
+    fixed = rng.standard_normal(shape).astype(dtype)
+    fixed.flags.writeable = False
+    return [
+        plain,
+        np.asfortranarray(plain),
+        gaps[tuple(slice(None, None, 2) for _ in shape)],
+        plain[::-1],
+        fixed,
+    ]
+
+
+# -- matrix product -----------------------------------------------------------------------
+
+SIZES = [
+    (1, 1, 1), (2, 3, 4), (5, 7, 17), (6, 16, 64), (7, 1, 33), (13, 130, 65), (1, 64, 100),
+    (33, 9, 1), (12, 128, 48), (97, 257, 70), (64, 300, 130),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_matmul_of_any_strides(size: tuple[int, int, int], dtype: Any, rng: Any) -> None:
+    n, k, m = size
+    bias = rng.standard_normal(m).astype(dtype)
+    for a in layouts((n, k), rng, dtype):
+        for b in layouts((k, m), rng, dtype):
+            exact = a.astype(np.float64) @ b.astype(np.float64)
+            close(kernels.matmul(a, b), exact, dtype)
+            close(kernels.matmul(a, b, bias=bias), exact + bias, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((3, 4, 5), (3, 5, 6)),
+        ((3, 4, 5), (5, 6)),
+        ((4, 5), (3, 5, 6)),
+        ((2, 1, 4, 5), (3, 5, 6)),
+        ((2, 3, 1, 5), (1, 3, 5, 1)),
+        ((5,), (5,)),
+        ((5,), (2, 5, 3)),
+        ((2, 4, 5), (5,)),
+        ((2, 0, 5), (5, 3)),
+        ((2, 3, 0), (0, 4)),
+        ((0, 3, 4), (4, 2)),
+    ],
+    ids=str,
+)
+def test_matmul_broadcasts_as_numpy_does(a: Any, b: Any, dtype: Any, rng: Any) -> None:
+    x, y = rng.standard_normal(a).astype(dtype), rng.standard_normal(b).astype(dtype)
+    close(kernels.matmul(x, y), x.astype(np.float64) @ y.astype(np.float64), dtype)
+
+
+def test_matmul_of_heads_needs_no_copy(rng: Any) -> None:
+    # (N, T, h·p) seen as (N, h, T, p): what split_heads gives
+    q = rng.standard_normal((2, 5, 3, 4)).astype(np.float32).swapaxes(1, 2)
+    k = rng.standard_normal((2, 7, 3, 4)).astype(np.float32).swapaxes(1, 2)
+    scores = kernels.matmul(q, k.swapaxes(-1, -2))
+    close(scores, q.astype(float) @ k.astype(float).swapaxes(-1, -2), np.float32)
+
+
+@given(
+    st.integers(0, 40), st.integers(0, 140), st.integers(0, 140), st.booleans(), st.booleans()
+)
+def test_matmul_of_any_shape(n: int, k: int, m: int, turn_a: bool, turn_b: bool) -> None:
+    rng = np.random.default_rng([n, k, m])
+    a = rng.standard_normal((k, n) if turn_a else (n, k)).astype(np.float32)
+    b = rng.standard_normal((m, k) if turn_b else (k, m)).astype(np.float32)
+    a, b = a.T if turn_a else a, b.T if turn_b else b
+    close(kernels.matmul(a, b), a.astype(float) @ b.astype(float), np.float32)
+
+
+def test_matmul_does_not_touch_what_is_beside_its_operands(rng: Any) -> None:
+    frame = np.full((20, 40), np.nan, np.float32)
+    a, b = frame[3:8, 5:14], frame[9:18, 7:24]
+    a[...], b[...] = rng.standard_normal(a.shape), rng.standard_normal(b.shape)
+    close(kernels.matmul(a, b), a.astype(float) @ b.astype(float), np.float32)
+    assert np.isnan(frame).sum() == frame.size - a.size - b.size
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "bias", "error", "words"),
+    [
+        (np.ones((2, 3)), np.ones((4, 5)), None, ValueError, r"\(2, 3\) and \(4, 5\)"),
+        (np.ones((2, 2, 3)), np.ones((3, 3, 1)), None, ValueError, "do not broadcast"),
+        (np.ones(()), np.ones((3, 3)), None, ValueError, "at least 1 dimension"),
+        (np.ones((2, 3), np.float32), np.ones((3, 2)), None, TypeError, "float32 and b is float64"),
+        (np.ones((2, 3)), np.ones((3, 2)), np.ones(3), ValueError, r"bias has shape \(3,\)"),
+    ],
+)
+def test_matmul_says_what_does_not_fit(
+    a: Any, b: Any, bias: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        kernels.matmul(a, b, bias=bias)
+
+
+# -- rows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_rows_of_any_width(width: int, dtype: Any, rng: Any) -> None:
+    x = (3 * rng.standard_normal((5, width))).astype(dtype)
+    dy = rng.standard_normal((5, width)).astype(dtype)
+    weight, bias = rng.standard_normal((2, width)).astype(dtype)
+    target = rng.integers(0, width, 5)
+    mask = rng.random((5, width)) < 0.6
+    exact = x.astype(np.float64)
+    y = kernels.softmax(x)
+    close(y, reference.softmax(exact), dtype)
+    close(kernels.softmax(x, mask=mask), reference.softmax(exact, -1, mask), dtype)
+    close(kernels.softmax_backward(dy, y), reference.softmax_backward(dy, y.astype(float)), dtype)
+    close(kernels.log_softmax(x), reference.log_softmax(exact), dtype)
+    close(kernels.logsumexp(x), reference.logsumexp(exact), dtype)
+    losses, lse = kernels.cross_entropy(x, target)
+    close(losses, reference.cross_entropy(exact, target)[0], dtype)
+    d = dy[:, 0]
+    close(
+        kernels.cross_entropy_backward(d, x, lse, target),
+        reference.cross_entropy_backward(d, exact, lse, target),
+        dtype,
+    )
+    if width > 1:  # of one number the variance is 0, and its inverse all rounding
+        got = kernels.layer_norm(x, weight, bias, 1e-5)
+        for mine, true in zip(got, reference.layer_norm(exact, weight, bias, 1e-5), strict=True):
+            close(mine, true, dtype)
+        grown = kernels.layer_norm_backward(dy, x, weight, got[1], got[2])
+        mu, rstd = reference.layer_norm(exact, weight, bias, 1e-5)[1:]
+        for mine, true in zip(
+            grown, reference.layer_norm_backward(dy, exact, weight, mu, rstd), strict=True
+        ):
+            np.testing.assert_allclose(mine, true, rtol=0, atol=20 * TOLERANCE[dtype] * 10)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_softmax_over_any_axis(axis: int, rng: Any) -> None:
+    x = rng.standard_normal((4, 3, 5))
+    close(kernels.softmax(x, axis), reference.softmax(x, axis), np.float64)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (1, 5), (6, 1), (1, 1), (5,), (2, 3, 6, 5), (3, 1, 5)])
+def test_masks_broadcast(shape: tuple[int, ...], rng: Any) -> None:
+    x = rng.standard_normal((2, 3, 6, 5))
+    mask = rng.random(shape) < 0.5
+    y = kernels.softmax(x, mask=mask)
+    close(y, reference.softmax(x, -1, mask), np.float64)
+    assert not y[~np.broadcast_to(mask, x.shape)].any()
+
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("place", [0, 15, 16, 36])
+@pytest.mark.parametrize("value", [INF, -INF, NAN, 3e38, -3e38, 1e-40])
+def test_extreme_numbers_in_any_place_of_a_row(value: float, place: int, dtype: Any) -> None:
+    x = np.linspace(-3, 3, 2 * 37).astype(dtype).reshape(2, 37)
+    x[0, place] = value
+    with np.errstate(all="ignore"):
+        for name in ("softmax", "log_softmax", "logsumexp"):
+            expected = getattr(reference, name)(x.astype(np.float64))
+            found = getattr(kernels, name)(x)
+            assert np.array_equal(np.isnan(found), np.isnan(expected)), name
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_row_of_nothing() -> None:
+    x = np.full((1, 20), -INF, np.float32)
+    assert np.isnan(kernels.softmax(x)).all()
+    assert kernels.logsumexp(x) == -INF
+    nothing = kernels.softmax(np.ones((2, 20), np.float32), mask=np.zeros((2, 20), bool))
+    assert not nothing.any()
+
+
+def test_what_is_masked_is_not_looked_at() -> None:
+    x = np.array([[1.0, NAN, 2.0, INF]], np.float32)
+    y = kernels.softmax(x, mask=np.array([[True, False, True, False]]))
+    np.testing.assert_allclose(y, [[1 / (1 + np.e), 0, np.e / (1 + np.e), 0]], rtol=1e-6)
+
+
+# -- elements -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu_from_end_to_end(approximate: bool, dtype: Any) -> None:
+    x = np.linspace(-30, 30, 2003).astype(dtype)
+    exact = x.astype(np.float64)
+    close(kernels.gelu(x, approximate), reference.gelu(exact, approximate), dtype)
+    slope = kernels.gelu_backward(np.ones_like(x), x, approximate)
+    close(slope, reference.gelu_backward(np.ones_like(exact), exact, approximate), dtype)
+    assert np.isnan(kernels.gelu(np.array([NAN], dtype), approximate)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exponential_inside_softmax_has_the_digits(dtype: Any) -> None:
+    # softmax of (0, x) is 1 / (1 + eˣ): the vectorised exponential, over its whole range
+    x = np.linspace(-80, 80, 4001).astype(dtype)
+    rows = np.stack([np.zeros_like(x), x], -1)
+    with np.errstate(over="ignore"):
+        exact = 1 / (1 + np.exp(x.astype(np.float64)))
+    found = kernels.softmax(rows)[:, 0]
+    relative = np.abs(found - exact) / exact
+    assert relative.max() < (5e-7 if dtype == np.float32 else 2e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 100])
+def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
+    p, g, m = rng.standard_normal((3, size)).astype(dtype)
+    v = rng.random(size).astype(dtype)
+    mine, theirs = (p.copy(), m.copy(), v.copy()), (p.copy(), m.copy(), v.copy())
+    options: Any = {
+        "lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "step": 3,
+    }  # fmt: skip
+    kernels.adamw_step(mine[0], g, *mine[1:], **options)
+    with kernels.use_backend("numpy"):
+        kernels.adamw_step(theirs[0], g, *theirs[1:], **options)
+    for a, b in zip(mine, theirs, strict=True):
+        close(a, b, dtype)

@@ -1,0 +1,219 @@
+"""What surrounds the kernels: backends, threads, processes, the cache on disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_mha import kernels
+from tinygrad_mha.kernels import threads
+
+PRODUCT = """
+import numpy as np, tinygrad_mha as tm
+a = np.linspace(-1, 1, 35 * 70, dtype=np.float32).reshape(35, 70)
+x = tm.Tensor(a, True)
+y = tm.softmax(x @ x.T)
+y[:, 3].sum().backward()
+print(float(y.data.sum()), float(np.abs(x.grad.data).sum()))
+"""
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **environment},
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def numbers(done: subprocess.CompletedProcess[str]) -> list[float]:
+    assert done.returncode == 0, done.stderr
+    return [float(word) for word in done.stdout.split()[-2:]]
+
+
+# -- backends -------------------------------------------------------------------------------
+
+
+def test_backend_of_a_block_ends_with_it() -> None:
+    before = kernels.backend()
+    with kernels.use_backend("numpy"):
+        assert kernels.backend() == "numpy"
+        with kernels.use_backend("numba"):
+            assert kernels.backend() == "numba"
+    assert kernels.backend() == before
+
+
+def test_backend_is_each_threads_own() -> None:
+    seen = []
+    with kernels.use_backend("numpy"):
+        other = threading.Thread(target=lambda: seen.append(kernels.backend()))
+        other.start()
+        other.join()
+    assert seen == [os.environ.get("TINYGRAD_MHA_BACKEND", "numba")]
+
+
+def test_unknown_backends_are_named() -> None:
+    with pytest.raises(ValueError, match="'fortran' is not one of"), kernels.use_backend("fortran"):
+        pass
+    done = run("import tinygrad_mha", TINYGRAD_MHA_BACKEND="fortran")
+    assert "TINYGRAD_MHA_BACKEND is 'fortran'" in done.stderr
+
+
+def test_both_backends_agree_in_processes_of_their_own() -> None:
+    compiled = numbers(run(PRODUCT, TINYGRAD_MHA_BACKEND="numba"))
+    plain = numbers(run(PRODUCT, TINYGRAD_MHA_BACKEND="numpy"))
+    assert compiled == pytest.approx(plain, rel=1e-5)
+
+
+def test_numba_is_imported_only_when_a_kernel_runs() -> None:
+    done = run("import sys, tinygrad_mha; print('numba' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("cpu", ["generic", "haswell"])
+def test_other_processors_compute_the_same(cpu: str, tmp_path: Path) -> None:
+    other = numbers(run(PRODUCT, NUMBA_CPU_NAME=cpu, XDG_CACHE_HOME=str(tmp_path)))
+    assert other == pytest.approx(numbers(run(PRODUCT)), rel=1e-5)
+
+
+# -- cache ----------------------------------------------------------------------------------
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
+    first = numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path)))
+    files = [f for f in tmp_path.rglob("*") if f.suffix in (".nbc", ".nbi")]
+    if not files and os.environ.get("TINYGRAD_MHA_BACKEND") == "numpy":
+        pytest.skip("the NumPy backend compiles nothing")
+    assert files
+    for i, file in enumerate(sorted(files)):
+        content = file.read_bytes()
+        file.write_bytes(b"" if i % 3 == 0 else content[: len(content) // 2])
+    assert numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path))) == first
+    assert numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path))) == first
+
+
+def test_the_cache_is_private(tmp_path: Path) -> None:
+    numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path), TINYGRAD_MHA_BACKEND="numba"))
+    (folder,) = (tmp_path / "tinygrad_mha").iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_without_a_place_for_the_cache_it_runs_and_warns_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of a folder")
+    done = run(
+        PRODUCT, XDG_CACHE_HOME=str(tmp_path / "file"), HOME="/nonexistent",
+        TINYGRAD_MHA_BACKEND="numba",
+    )  # fmt: skip
+    numbers(done)
+    assert done.stderr.count("compiled kernels cannot be kept") == 1
+
+
+def test_compilation_is_announced(tmp_path: Path) -> None:
+    done = run(
+        "from tinygrad_mha import kernels\nimport numpy as np\n"
+        "with kernels.on_compile(lambda k, s, t: print(k, s)):\n"
+        "    kernels.matmul(np.ones((2, 2)), np.ones((2, 2)))\n",
+        XDG_CACHE_HOME=str(tmp_path),
+        TINYGRAD_MHA_BACKEND="numba",
+    )
+    assert done.stdout.split("\n")[:2] == ["matmul start", "matmul done"], done.stderr
+
+
+# -- threads and processes --------------------------------------------------------------------
+
+
+@pytest.fixture
+def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Share even the smallest work among threads."""
+    if kernels.backend() == "numpy":
+        pytest.skip("the NumPy backend has no threads of its own")
+    from tinygrad_mha.kernels import compiled
+
+    monkeypatch.setattr(compiled, "PARALLEL_PRODUCTS", 0)
+    monkeypatch.setattr(compiled, "PARALLEL_NUMBERS", 0)
+    before = kernels.get_num_threads()
+    yield
+    kernels.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("rows", [1, 2, 5, 6, 7, 31, 64])
+def test_any_number_of_threads_computes_the_same(
+    count: int, rows: int, eager_threads: None, rng: Any
+) -> None:
+    a, b = rng.standard_normal((rows, 33)), rng.standard_normal((33, 19))
+    stack = rng.standard_normal((5, rows, 33))
+    kernels.set_num_threads(count)
+    np.testing.assert_allclose(kernels.matmul(a, b), a @ b, atol=1e-12)
+    np.testing.assert_allclose(kernels.matmul(stack, b), stack @ b, atol=1e-12)
+    assert np.array_equal(kernels.softmax(a), kernels.softmax(a))
+    dx, dw, db = kernels.layer_norm_backward(
+        a, a, None, a.mean(-1, keepdims=True), np.ones((rows, 1))
+    )
+    np.testing.assert_allclose(db, a.sum(0), atol=1e-12)
+    assert np.array_equal(
+        dw, kernels.layer_norm_backward(a, a, None, a.mean(-1, keepdims=True), np.ones((rows, 1)))[1]
+    )
+
+
+def test_several_python_threads_at_once(eager_threads: None, rng: Any) -> None:
+    a = rng.standard_normal((64, 64))
+    kernels.set_num_threads(2)
+    expected, wrong = kernels.matmul(a, a), []
+
+    def work() -> None:
+        wrong.extend(1 for _ in range(50) if not np.array_equal(kernels.matmul(a, a), expected))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_an_error_in_a_threads_share_is_raised() -> None:
+    def share(start: int, stop: int) -> None:
+        if start > 0:
+            raise ZeroDivisionError
+
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(3)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            threads.over_ranges(share, 9)
+    finally:
+        kernels.set_num_threads(before)
+
+
+def test_number_of_threads_is_checked() -> None:
+    with pytest.raises(ValueError, match="n is 0, expected at least 1"):
+        kernels.set_num_threads(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_after_a_fork_threads_work_again() -> None:
+    done = run(
+        "import os, numpy as np\n"
+        "from tinygrad_mha import kernels\n"
+        "kernels.set_num_threads(2)\n"
+        "a = np.ones((512, 512), np.float32)\n"
+        "assert kernels.matmul(a, a)[0, 0] == 512\n"
+        "child = os.fork()\n"
+        "assert kernels.matmul(a, a)[511, 511] == 512\n"
+        "if child:\n"
+        "    print(os.waitpid(child, 0)[1], 0)\n"
+    )
+    assert numbers(done) == [0, 0]
