@@ -94,9 +94,7 @@ def test_matmul_of_heads_needs_no_copy(rng: Any) -> None:
     close(scores, q.astype(float) @ k.astype(float).swapaxes(-1, -2), np.float32)
 
 
-@given(
-    st.integers(0, 40), st.integers(0, 140), st.integers(0, 140), st.booleans(), st.booleans()
-)
+@given(st.integers(0, 40), st.integers(0, 140), st.integers(0, 140), st.booleans(), st.booleans())
 def test_matmul_of_any_shape(n: int, k: int, m: int, turn_a: bool, turn_b: bool) -> None:
     rng = np.random.default_rng([n, k, m])
     a = rng.standard_normal((k, n) if turn_a else (n, k)).astype(np.float32)

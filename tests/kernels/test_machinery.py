@@ -164,7 +164,8 @@ def test_any_number_of_threads_computes_the_same(
     )
     np.testing.assert_allclose(db, a.sum(0), atol=1e-12)
     assert np.array_equal(
-        dw, kernels.layer_norm_backward(a, a, None, a.mean(-1, keepdims=True), np.ones((rows, 1)))[1]
+        dw,
+        kernels.layer_norm_backward(a, a, None, a.mean(-1, keepdims=True), np.ones((rows, 1)))[1],
     )
 
 

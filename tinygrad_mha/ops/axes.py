@@ -47,3 +47,11 @@ def batch_axis(
 ) -> int | None:
     """All axes but the last stay; the last is the operation's own."""
     return axis if which == 0 and axis < len(shapes[0]) - 1 else None
+
+
+def masked_axis(
+    axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
+) -> int | None:
+    """Scores keep their axes and the mask broadcasts to them; the last is the operation's own."""
+    there = broadcast_axis(axis, which, shapes, out, params)
+    return None if there == len(out) - 1 else there

@@ -7,7 +7,7 @@ import numpy as np
 from .. import kernels
 from ..engine import Sample, op
 from ..engine.op import Value
-from .axes import batch_axis, same_axis
+from .axes import batch_axis, masked_axis, same_axis
 from .elementwise import exp, sqrt
 from .reduce import mean, sum
 from .shape import sum_to
@@ -60,7 +60,7 @@ def softmax_backward(
 @op(
     "yᵢ = eˣⁱ / Σⱼ eˣʲ over the visible j, else 0",
     symbol="mask, softmax",
-    axis=same_axis,
+    axis=masked_axis,
     samples=(
         Sample(((3, 4), np.tril(np.ones((3, 4), bool)))),
         Sample(((2, 2, 3, 3), np.array([[True, False, True], [False] * 3, [True] * 3]))),

@@ -159,6 +159,7 @@ function drawRow(row, index, wanted) {
     line.append(element("span", { class: "fold" }, v.kind === "input" ? "○" : "·"), element("span", { class: "what" }, name));
     const heads = v.heads ? `  ${v.heads[1]} heads` : "";
     line.append(element("span", { class: "note" }, shape(v.shape) + heads));
+    if (v.value && (v.value.nans || v.value.infinities)) line.append(element("span", { class: "alarm" }, v.value.nans ? "NaN" : "∞"));
     const size = flow(v.gradient);
     if (size) line.append(size);
     if (v.id === state.chosen) line.classList.add("chosen");
@@ -604,6 +605,8 @@ function start() {
   // the outermost modules open, and those around attention, as in the picture
   for (const module of trace.modules) if (module.parent === null || operations <= 60) state.open.add(module.id);
   for (const tab of TABS) $("tab-" + tab).addEventListener("click", () => openTab(tab));
+  // on the tabs themselves ← → change tabs; in the player they step
+  $("tab-backward").addEventListener("click", () => $("forth").focus());
   $("search").addEventListener("input", search);
   $("expand").addEventListener("click", () => { trace.modules.forEach((m) => state.open.add(m.id)); drawGraph(); });
   $("collapse").addEventListener("click", () => { state.open = new Set(trace.modules.filter((m) => m.parent === null).map((m) => m.id)); drawGraph(); });

@@ -1,0 +1,169 @@
+"""A lane is proof, not decoration: the heads, each computed alone, are the whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_mha as tm
+from tinygrad_mha.nn import functional as F
+from tinygrad_mha.viz import lanes as lanes_module
+
+
+class Gaussian(tm.nn.AttentionPooling):
+    """A pooling that the package does not know."""
+
+    def scores(self, query: tm.Tensor, key: tm.Tensor) -> tm.Tensor:
+        apart = query.unsqueeze(-2) - key.unsqueeze(-3)
+        return (apart * apart).sum(-1) * -0.5
+
+
+class Own(tm.nn.Module):
+    """Attention of a user's own: nothing in it is known to the visualizer but split and merge."""
+
+    def __init__(self, d: int, h: int, combine: bool = True) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = (tm.nn.Linear(d, d) for _ in range(4))
+        self.gates = tm.nn.Parameter(np.linspace(0.5, 1.5, h, dtype=np.float32).reshape(h, 1, 1))
+        self.h, self.combine = h, combine
+
+    def forward(self, x: tm.Tensor) -> tm.Tensor:
+        q, k, v = (F.split_heads(part(x), self.h) for part in (self.q, self.k, self.v))
+        merged = F.merge_heads(F.scaled_dot_product_attention(q, k, v) * self.gates)
+        return self.o(merged) if self.combine else merged
+
+
+def check(graph: tm.viz.Graph, heads: int) -> None:
+    assert graph.heads
+    for attention in graph.heads:
+        assert len(attention.lanes) == heads
+        assert attention.proof.gradient is not None
+        assert attention.proof.holds, attention.proof
+
+
+def weighted(out: tm.Tensor) -> tm.Tensor:
+    """A loss in which no two elements count the same."""
+    numbers = np.random.default_rng(3).standard_normal(out.shape).astype(out.dtype)
+    return (out * tm.Tensor(numbers)).sum()
+
+
+@given(
+    heads=st.integers(1, 5),
+    width=st.integers(1, 4),
+    values=st.integers(1, 4),
+    length=st.integers(1, 5),
+    keys=st.integers(1, 5),
+    batch=st.integers(1, 3),
+    pooling=st.sampled_from(["dot", "additive", "own"]),
+    mask=st.sampled_from(["none", "causal", "bool", "float", "padding", "per head"]),
+    bias=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_lanes_add_up(
+    heads: int, width: int, values: int, length: int, keys: int, batch: int,
+    pooling: str, mask: str, bias: bool, seed: int,
+) -> None:  # fmt: skip
+    tm.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    mha = tm.nn.MultiHeadAttention(
+        5, heads, kdim=3, vdim=4, qk_head_dim=width, v_head_dim=values, out_dim=6, bias=bias,
+        attention=Gaussian() if pooling == "own" else pooling,
+    )  # fmt: skip
+    masks: dict[str, Any] = {
+        "bool": rng.random((length, keys)) < 0.6,
+        "float": np.where(rng.random((length, keys)) < 0.3, -np.inf, 0.5).astype(np.float32),
+        "padding": tm.nn.masks.padding(rng.integers(0, keys + 1, batch), keys),
+        "per head": rng.random((1, heads, length, keys)) < 0.6,
+    }
+    given_mask = masks.get(mask)
+    out = mha(
+        tm.randn(batch, length, 5, requires_grad=True),
+        tm.randn(batch, keys, 3, requires_grad=True),
+        tm.randn(batch, keys, 4, requires_grad=True),
+        mask=None if given_mask is None else tm.Tensor(given_mask),
+        is_causal=mask == "causal",
+    )
+    check(tm.viz.trace(weighted(out), model=mha), heads)
+
+
+@pytest.mark.parametrize("combine", [True, False])
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_lanes_of_a_users_own_module(heads: int, combine: bool) -> None:
+    own = Own(8, heads, combine)
+    graph = tm.viz.trace(weighted(own(tm.randn(2, 3, 8, requires_grad=True))), model=own)
+    check(graph, heads)
+    assert graph.heads[0].projections == ["q", "k", "v"]
+    assert graph.heads[0].combined == ("o.weight" if combine else "")
+
+
+@pytest.mark.parametrize("attention", ["dot", "additive"])
+def test_lanes_of_a_stack(attention: str) -> None:
+    gpt = tm.nn.GPT(7, 6, embed_dim=8, num_heads=2, num_layers=3, attention=attention)
+    tokens = tm.tensor([[1, 2, 3, 4], [4, 3, 2, 1]])
+    graph = tm.viz.trace(weighted(gpt(tokens)), model=gpt)
+    assert len(graph.heads) == 3
+    check(graph, 2)
+
+
+def test_in_float64_the_lanes_agree_to_its_last_digits() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2).double()
+    x = tm.randn(1, 4, 8, dtype=np.float64, requires_grad=True)
+    proof = tm.viz.trace(weighted(mha(x)), model=mha).heads[0].proof
+    assert proof.output < 1e-13
+    assert proof.gradient is not None
+    assert proof.gradient < 1e-13
+
+
+def test_a_lane_is_what_the_formula_says() -> None:
+    # h_i and its share of the output, written out in NumPy from the module's own matrices
+    mha = tm.nn.MultiHeadAttention(8, 2, bias=False).double()
+    x = np.random.default_rng(0).standard_normal((3, 8))
+    graph = tm.viz.trace(mha(tm.Tensor(x[None])).sum(), model=mha)
+    for i, lane in enumerate(graph.heads[0].lanes):
+        q, k, v = (x @ w.data[i].T for w in (mha.W_q, mha.W_k, mha.W_v))
+        scores = q @ k.T / np.sqrt(4)
+        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+        share = weights @ v @ mha.W_o.data[:, 4 * i : 4 * i + 4].T
+        np.testing.assert_allclose(lane.weights, weights, atol=1e-5)
+        assert lane.contribution == pytest.approx(np.linalg.norm(share))
+        assert lane.peak == pytest.approx(weights.max(-1).mean())
+        assert lane.to_self == pytest.approx(np.trace(weights) / 3)
+        assert lane.to_previous == pytest.approx((weights[1, 0] + weights[2, 1]) / 2)
+        assert lane.entropy == pytest.approx(-(weights * np.log2(weights)).sum(-1).mean())
+
+
+def test_a_false_lane_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    loss = weighted(mha(tm.randn(1, 3, 8, requires_grad=True)))
+    real = lanes_module._cut
+    monkeypatch.setattr(lanes_module, "_cut", lambda a, axis, i: real(a, axis, 0))
+    right = lanes_module._alone
+
+    def wrong(region: Any, head: int, axes: Any, replayed: Any) -> Any:
+        return right(region, 0, axes, replayed)
+
+    monkeypatch.setattr(lanes_module, "_alone", wrong)
+    graph = tm.viz.trace(loss, model=mha)
+    assert not graph.heads[0].proof.holds
+    assert "DO NOT ADD UP" in graph.to_dot()
+    assert "DO NOT ADD UP" in graph.table()
+
+
+def test_masked_cells_are_known_and_rows_add_up() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    graph = tm.viz.trace(mha(tm.randn(1, 4, 8), is_causal=True).sum(), model=mha)
+    for lane in graph.heads[0].lanes:
+        assert np.array_equal(lane.visible, np.tri(4, dtype=bool))
+        np.testing.assert_allclose(np.sum(lane.weights, -1), 1, atol=1e-4)
+
+
+def test_long_sequences_are_pooled_and_say_so() -> None:
+    mha = tm.nn.MultiHeadAttention(4, 2)
+    attention = tm.viz.trace(mha(tm.randn(1, 130, 4)).sum(), model=mha).heads[0]
+    assert attention.pooled == 3
+    assert np.shape(attention.lanes[0].weights) == (44, 44)
+    assert attention.lanes[0].rows[1] == "3…"

@@ -1,0 +1,180 @@
+"""The trace: what it records, and that it is the same each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_mha as tm
+from tinygrad_mha.viz.data import VERSION, Trace
+
+
+def small_model() -> tuple[tm.Tensor, tm.nn.Module]:
+    tm.manual_seed(1)
+    model = tm.nn.GPT(11, 8, embed_dim=8, num_heads=2, num_layers=2)
+    tokens = tm.tensor([[1, 2, 3, 4, 5]])
+    loss = tm.cross_entropy(model(tokens).reshape(-1, 11), tm.tensor([2, 3, 4, 5, 6]))
+    return loss, model
+
+
+def test_every_use_of_a_value_is_an_edge() -> None:
+    x = tm.tensor([2.0, 3.0], requires_grad=True)
+    data = tm.viz.trace((x * x).sum()).data
+    assert [(e.source, e.target, e.slot) for e in data.edges] == [
+        (0, 1, "a"),
+        (0, 1, "b"),
+        (1, 2, "x"),
+    ]
+    assert [v.kind for v in data.vertices] == ["parameter", "op", "op"]
+
+
+def test_values_and_gradients_are_those_of_the_computation() -> None:
+    x = tm.tensor([2.0, 3.0], requires_grad=True)
+    data = tm.viz.trace((x * x).sum()).data
+    leaf, square, total = data.vertices
+    assert (leaf.elements, leaf.gradient_elements) == ([2, 3], [4, 6])
+    assert (square.elements, square.gradient_elements) == ([4, 9], [1, 1])
+    assert total.value is not None
+    assert total.value.mean == 13
+    assert data.edges[0].gradient == pytest.approx(np.hypot(2, 3))
+    assert data.edges[0].rule == "da = dy · b"
+
+
+def test_a_trace_does_not_need_what_backward_has_freed_nor_change_it() -> None:
+    x = tm.tensor([2.0, 3.0], requires_grad=True)
+    y = (x * x).sum()
+    before = tm.viz.trace(y).to_json()
+    assert x.grad is None
+    y.backward()
+    assert tm.viz.trace(y).to_json() == before
+    assert x.grad.tolist() == [4, 6]
+
+
+def test_a_gradient_that_was_not_computed_is_not_zero() -> None:
+    x = tm.tensor([2.0, 3.0], requires_grad=True)
+    graph = tm.viz.trace(x * x)
+    assert graph.data.steps == []
+    assert {v.gradient for v in graph.data.vertices} == {None}
+    assert "not computed" in graph.to_dot()
+    given = tm.viz.trace(x * x, gradient=tm.tensor([1.0, 10.0]))
+    assert given.data.vertices[0].gradient_elements == [4, 60]
+
+
+def test_steps_are_the_engines_own() -> None:
+    loss, model = small_model()
+    data = tm.viz.trace(loss, model=model).data
+    engine = [step.node.op.name for step in tm.autograd.steps(loss)]
+    assert [data.vertices[step.vertex].name for step in data.steps] == engine
+    assert any(flow[4] for step in data.steps for flow in step.flows)  # a fan-out meets
+    assert any(step.freed for step in data.steps)
+
+
+def test_modules_and_parameters_have_their_names() -> None:
+    loss, model = small_model()
+    data = tm.viz.trace(loss, model=model).data
+    paths = {m.path for m in data.modules}
+    assert {"", "blocks.0", "blocks.1.attention", "blocks.1.attention.pooling", "norm"} <= paths
+    parents = {m.path: data.modules[m.parent].path for m in data.modules if m.parent is not None}
+    assert parents["blocks.1.attention"] == "blocks.1"
+    names = {v.name for v in data.vertices if v.kind == "parameter"}
+    assert names == {name for name, _ in model.named_parameters()}
+
+
+def test_lines_are_recorded_when_asked_for() -> None:
+    x = tm.tensor([2.0], requires_grad=True)
+    with tm.autograd.record_origin():
+        y = x * 3
+    made = tm.viz.trace(y).data.vertices[-1].made
+    assert made is not None
+    assert made[0] == __file__
+
+
+def test_numbers_that_are_no_numbers_are_seen() -> None:
+    x = tm.tensor([1.0, np.inf, np.nan, 2.0], requires_grad=True)
+    graph = tm.viz.trace(x * 1.0)
+    value = graph.data.vertices[-1].value
+    assert value is not None
+    assert (value.nans, value.infinities, value.high) == (1, 1, 2.0)
+    assert json.loads(graph.to_json())["vertices"][-1]["elements"] == [1.0, "inf", "nan", 2.0]
+
+
+def test_json_holds_everything_and_says_its_version() -> None:
+    loss, model = small_model()
+    data = json.loads(tm.viz.trace(loss, model=model, tokens=list("abcde")).to_json())
+    assert data["version"] == VERSION
+    assert set(data) == set(Trace.__dataclass_fields__)
+    assert data["attentions"][0]["lanes"][1]["rows"] == list("abcde")
+
+
+SAME = (
+    "from tests.viz.test_trace import small_model\n"
+    "import hashlib, tinygrad_mha as tm\n"
+    "loss, model = small_model()\n"
+    "graph = tm.viz.trace(loss, model=model, tokens=list('abcde'))\n"
+    "every = graph.to_json() + graph.to_dot() + graph.to_html() + graph.to_svg()\n"
+    "print(hashlib.sha256(every.encode()).hexdigest())\n"
+)
+
+
+def test_the_same_computation_gives_the_same_bytes_in_every_process() -> None:
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", SAME],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_deep_graphs_need_no_recursion() -> None:
+    x = tm.tensor(1.0, requires_grad=True)
+    y = x
+    for _ in range(20_000):
+        y = y + 1.0
+    data = tm.viz.trace(y).data
+    assert len(data.steps) == 20_000
+    assert data.vertices[0].gradient_elements == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("output", "error", "words"),
+    [
+        (np.ones(3), TypeError, "output is a ndarray, expected a Tensor"),
+        (tm.ones(3), ValueError, "has no graph"),
+    ],
+)
+def test_what_cannot_be_traced(output: object, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        tm.viz.trace(output)  # type: ignore[arg-type]
+
+
+def test_zero_sizes_and_scalars() -> None:
+    x = tm.zeros(0, 3, requires_grad=True)
+    graph = tm.viz.trace((x * 2.0).sum())
+    assert graph.data.vertices[0].value is not None
+    assert graph.data.vertices[0].value.norm is None
+    assert "0×3" in graph.table()
+    graph.to_svg()
+
+
+def test_table_and_explain_read_well() -> None:
+    loss, model = small_model()
+    table = tm.viz.trace(loss, model=model).table()
+    assert "cross_entropy" in table.splitlines()[-1] or "cross_entropy" in table
+    assert "Σ lanes = output" in table
+    words = tm.viz.explain("matmul")
+    assert "dA = dC · Bᵀ" in words
+    assert "linalg.py:" in words
+    with pytest.raises(KeyError, match="did you mean softmax"):
+        tm.viz.explain("sofmax")
