@@ -12,7 +12,8 @@ at the speed of the arithmetic units. Where the sizes are not multiples of the t
 last tile is moved back until it fits and computes some elements a second time, to the
 same bits: no separate code for edges, but for matrices narrower than one vector.
 
-Small matrices are read where they are. Large ones are cut along k and columns into
+Along k the sum is taken in blocks of 128, which keeps panels small and rounding errors
+too. Small matrices are read where they are. Large ones are cut along k and columns into
 panels of B that stay in the second-level cache, copied so that the loads are consecutive
 (Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import inner, kernel
+from .simd import add as simd_add
 from .simd import (
     LANES32,
     fma,
@@ -37,7 +39,7 @@ from .simd import (
 
 ROWS = 6  # of a tile: 6 × 4 sums, 4 of B and one of A fill 29 of 32 registers
 VECTORS = 4
-DEPTH = 256  # of a panel along k: 256 rows × 4 vectors of B are 64 kB
+DEPTH = 128  # of a block along k: 128 rows × 4 vectors of B are 32 kB
 HEIGHT = 96  # of a block of A
 SMALL = 32 * 1024  # elements of B below which it is read in place
 
@@ -45,12 +47,7 @@ SMALL = 32 * 1024  # elements of B below which it is read in place
 @inner
 def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add):  # type: ignore[no-untyped-def]
     """Six rows of C, as wide as `zero`: C[…] = (C[…] if add) + A[…] · B[…]."""
-    c0 = load_row(C, c, zero) if add else zero
-    c1 = load_row(C, c + cr, zero) if add else zero
-    c2 = load_row(C, c + 2 * cr, zero) if add else zero
-    c3 = load_row(C, c + 3 * cr, zero) if add else zero
-    c4 = load_row(C, c + 4 * cr, zero) if add else zero
-    c5 = load_row(C, c + 5 * cr, zero) if add else zero
+    c0 = c1 = c2 = c3 = c4 = c5 = zero
     for k in range(depth):
         row = load_row(B, b + k * br, zero)
         p = a + k * ac
@@ -60,6 +57,14 @@ def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add):  # type: ignore[
         c3 = fma_row(read(A, p + 3 * ar), row, c3)
         c4 = fma_row(read(A, p + 4 * ar), row, c4)
         c5 = fma_row(read(A, p + 5 * ar), row, c5)
+    if add:  # at the end: blocks of k are summed by themselves, so that errors do not run on
+        one = A.dtype.type(1)
+        c0 = fma_row(one, load_row(C, c, zero), c0)
+        c1 = fma_row(one, load_row(C, c + cr, zero), c1)
+        c2 = fma_row(one, load_row(C, c + 2 * cr, zero), c2)
+        c3 = fma_row(one, load_row(C, c + 3 * cr, zero), c3)
+        c4 = fma_row(one, load_row(C, c + 4 * cr, zero), c4)
+        c5 = fma_row(one, load_row(C, c + 5 * cr, zero), c5)
     store_row(C, c, c0)
     store_row(C, c + cr, c1)
     store_row(C, c + 2 * cr, c2)
@@ -71,9 +76,11 @@ def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add):  # type: ignore[
 @inner
 def _tile1(A, a, ac, B, b, br, C, c, depth, zero, add):  # type: ignore[no-untyped-def]
     """One row of C, as wide as `zero`, for matrices with fewer than six."""
-    total = load_row(C, c, zero) if add else zero
+    total = zero
     for k in range(depth):
         total = fma_row(read(A, a + k * ac), load_row(B, b + k * br, zero), total)
+    if add:
+        total = fma_row(A.dtype.type(1), load_row(C, c, zero), total)
     store_row(C, c, total)
 
 
@@ -82,10 +89,12 @@ def _narrow(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # typ
     """All rows of a C that is narrower than one vector, with masked loads."""
     none = A.dtype.type(0)
     for i in range(rows):
-        total = load_first(C, c + i * cr, columns, none) if add else splat(none)
+        total = splat(none)
         for k in range(depth):
             row = load_first(B, b + k * br, columns, none)
             total = fma(splat(read(A, a + i * ar + k * ac)), row, total)
+        if add:
+            total = simd_add(load_first(C, c + i * cr, columns, none), total)
         store_first(C, c + i * cr, columns, total)
 
 
@@ -137,10 +146,10 @@ def _pack(B, b, br, bc, panel, depth, columns):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _panels(B, b, br, bc, panels, depth, columns, most_deep, width):  # type: ignore[no-untyped-def]
+def _panels(B, b, br, bc, panels, depth, columns, width):  # type: ignore[no-untyped-def]
     """Copy all of B: for each block of k, for each stripe of columns, one panel."""
-    for k in range(0, depth, most_deep):
-        deep = min(most_deep, depth - k)
+    for k in range(0, depth, DEPTH):
+        deep = min(DEPTH, depth - k)
         for j in range(0, columns, width):
             _pack(
                 B, b + k * br + j * bc, br, bc,
@@ -173,7 +182,6 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
     copied = not small or (bc != 1 and columns > 1)
     panels = np.empty(depth * columns, B.dtype) if copied else bm
     block = am if small else np.empty(HEIGHT * min(depth, DEPTH), B.dtype)
-    deepest = depth if small else DEPTH
     highest = rows if small else HEIGHT
     widest = columns if small else VECTORS * LANES32 * 4 // size
     packed = -1
@@ -184,19 +192,19 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
                 for j in range(columns):
                     cm[c + i * cr + j] = bias[j]
         if copied and b != packed:  # a B that the whole batch shares is copied once
-            _panels(bm, b, br, bc, panels, depth, columns, deepest, widest)
+            _panels(bm, b, br, bc, panels, depth, columns, widest)
             packed = b
-        for k in range(0, depth, deepest):
-            deep = min(deepest, depth - k)
+        for k in range(0, depth, DEPTH):
+            deep = min(DEPTH, depth - k)
             for i in range(0, rows, highest):
                 high = min(highest, rows - i)
-                a_start, a_row, a_column = a, ar, ac
+                a_start, a_row, a_column = a + i * ar + k * ac, ar, ac
                 if not small:
                     _pack(am, a + i * ar + k * ac, ar, ac, block, high, deep)
                     a_start, a_row, a_column = 0, deep, 1
                 for j in range(0, columns, widest):
                     wide = min(widest, columns - j)
-                    b_start, b_row = (k * columns + j * deep, wide) if copied else (b, br)
+                    b_start, b_row = (k * columns + j * deep, wide) if copied else (b + k * br, br)
                     _panel(
                         block, a_start, a_row, a_column,
                         panels, b_start, b_row,

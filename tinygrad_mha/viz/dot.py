@@ -98,7 +98,9 @@ class _Drawing:
                 f'<TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">'
                 "width of an arrow into Σ: the head's share</FONT></TD>"
             )
-        return f'<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>{"".join(cells)}</TR></TABLE>'
+        return (
+            f'<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>{"".join(cells)}</TR></TABLE>'
+        )
 
     # -- frames and what is in them ---------------------------------------------------------
 
@@ -270,7 +272,9 @@ class _Drawing:
                 f'<TD{port} BORDER="1" STYLE="ROUNDED" BGCOLOR="{t.parameter}" COLOR="{t.line}" '
                 f'CELLPADDING="4">{_matrix(name, head)}</TD>'
             )
-        return f'<<TABLE BORDER="0" CELLSPACING="6" CELLPADDING="0"><TR>{"".join(cells)}</TR></TABLE>>'
+        return (
+            f'<<TABLE BORDER="0" CELLSPACING="6" CELLPADDING="0"><TR>{"".join(cells)}</TR></TABLE>>'
+        )
 
     def _chip(self, words: str) -> str:
         t = self.theme
@@ -346,9 +350,7 @@ class _Drawing:
             if not target.startswith("a"):
                 self.graph.edge(tail, target)
                 continue
-            if edge.source not in next(
-                a for a in view.attentions if f"a{a.id}" == target
-            ).sources:
+            if edge.source not in next(a for a in view.attentions if f"a{a.id}" == target).sources:
                 self.graph.edge(tail, f"{target}_sum", style="dashed")
                 continue
             for lane in self._drawn_lanes(target):

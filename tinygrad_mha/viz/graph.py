@@ -122,8 +122,7 @@ class Graph:
             content = render(self.to_dot(heads=heads, theme=theme), kind)
         else:
             raise ValueError(
-                f"save: {path.name!r} ends in none of "
-                + ", ".join("." + name for name in FORMATS)
+                f"save: {path.name!r} ends in none of " + ", ".join("." + name for name in FORMATS)
             )
         write_whole(path, content)
         return path

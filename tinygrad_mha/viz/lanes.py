@@ -309,7 +309,9 @@ def _gradient_difference(
             joined = _joined(own, -3)
         else:
             real = flows.get((projection, "x"))
-            joined = None if own[0] is None else np.sum([g.data for g in own if g is not None], axis=0)
+            joined = (
+                None if own[0] is None else np.sum([g.data for g in own if g is not None], axis=0)
+            )
             weight = flows.get((projection, "weight"))
             blocks = _joined([head[1][k] for head in per_head], 0)
             if weight is not None and blocks is not None:
@@ -320,7 +322,11 @@ def _gradient_difference(
 
 
 def _joined(parts: list[Tensor | None], axis: int) -> np.ndarray | None:
-    return None if any(p is None for p in parts) else np.concatenate([p.data for p in parts if p is not None], axis)
+    return (
+        None
+        if any(p is None for p in parts)
+        else np.concatenate([p.data for p in parts if p is not None], axis)
+    )
 
 
 def _lane(

@@ -27,7 +27,9 @@ def table(data: Trace) -> str:
                 )
             )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     for attention in data.attentions:
         where = "" if attention.module is None else data.modules[attention.module].path
         lines.append(f"\n{where or 'attention'}: {attention.proof.words()}")

@@ -113,9 +113,7 @@ class _Recorder:
             self._node(node)
         found = []
         for region in regions(self.replayed, self.axes):
-            one = attention(
-                region, self.axes, self.replayed, self.tokens, self.batch, self.names
-            )
+            one = attention(region, self.axes, self.replayed, self.tokens, self.batch, self.names)
             found.append(self._place(one, region, len(found)))
         kind = type(self.model).__name__ if self.model is not None else "computation"
         return Trace(
@@ -132,9 +130,7 @@ class _Recorder:
     # -- vertices -------------------------------------------------------------------------
 
     def _node(self, node: Node) -> None:
-        slots = [
-            node.op.input_names[0 if node.op.variadic else i] for i in range(len(node.inputs))
-        ]
+        slots = [node.op.input_names[0 if node.op.variadic else i] for i in range(len(node.inputs))]
         sources = [
             self._source(source, slot) for source, slot in zip(node.inputs, slots, strict=True)
         ]
@@ -195,7 +191,9 @@ class _Recorder:
             Vertex(
                 id=number,
                 kind="parameter" if leaf else "constant" if scalar else "input",
-                name=self.names.get(id(source), "leaf" if leaf else _short(array) if scalar else slot),
+                name=self.names.get(
+                    id(source), "leaf" if leaf else _short(array) if scalar else slot
+                ),
                 symbol="",
                 formula="",
                 module=None,

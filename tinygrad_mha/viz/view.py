@@ -60,9 +60,7 @@ def arrange(data: Trace, lanes: bool) -> View:
             if vertex.id in weights and _swallowed(vertex, users, view, inside):
                 continue
             key = _place(vertex, data, view)
-        elif vertex.kind == "constant":
-            continue
-        elif vertex.id not in projected and _swallowed(vertex, users, view, inside):
+        elif vertex.kind == "constant" or (vertex.id not in projected and _swallowed(vertex, users, view, inside)):
             continue
         else:
             key = f"v{vertex.id}"
