@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,6 @@ import pytest
 from tinygrad_mha.cli import main
 from tinygrad_mha.tasks import char_model
 
-PAGE = files("tinygrad_mha") / "viz" / "page" / "page.css"
-draws = pytest.mark.skipif(not PAGE.is_file(), reason="the interactive page is not in this tree")
 SMALL = ["--layers", "1", "--heads", "2", "--width", "8"]
 
 
@@ -25,7 +22,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@draws
 def test_demo_writes_its_files_and_nothing_else(demo: Path) -> None:
     assert sorted(p.name for p in demo.iterdir()) == [
         "graph.svg",
@@ -36,7 +32,6 @@ def test_demo_writes_its_files_and_nothing_else(demo: Path) -> None:
     assert "</html>" in (demo / "report.html").read_text(encoding="utf-8")
 
 
-@draws
 def test_demo_says_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["demo", "--steps", "2", *SMALL, "--attention", "additive", "--out", str(tmp_path)])
@@ -47,7 +42,6 @@ def test_demo_says_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert part in out
 
 
-@draws
 def test_same_seed_gives_the_same_checkpoint(tmp_path: Path, demo: Path) -> None:
     main(["demo", "--steps", "3", *SMALL, "--out", str(tmp_path)])
     assert (tmp_path / "model.safetensors").read_bytes() == (
@@ -55,7 +49,6 @@ def test_same_seed_gives_the_same_checkpoint(tmp_path: Path, demo: Path) -> None
     ).read_bytes()
 
 
-@draws
 def test_sample_continues_and_repeats(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["sample", str(demo / "model.safetensors"), "--prompt", "The ", "--length", "20"]
     written = []
@@ -67,7 +60,6 @@ def test_sample_continues_and_repeats(demo: Path, capsys: pytest.CaptureFixture[
     assert len(written[0].rstrip("\n")) <= 24
 
 
-@draws
 def test_graph_draws_a_text_of_ones_own(demo: Path, tmp_path: Path) -> None:
     command = ["graph", str(demo / "model.safetensors"), "--text", "of mine", "--out"]
     assert main([*command, str(tmp_path / "new" / "folder")]) == 0
@@ -114,7 +106,6 @@ def test_wrong_options_end_with_2(command: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@draws
 def test_interrupt_ends_the_training_and_keeps_what_was_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,17 @@ def test_metadata(path: Path) -> None:
     assert safetensors.load_metadata(path) == {}
 
 
+def test_the_same_tensors_give_the_same_file(path: Path) -> None:
+    tensors = {name: tm.full((2,), ord(name)) for name in "zäa"}
+    metadata = {f"key {i} – ☃": str(i) for i in range(20)}
+    tm.save(tensors, path, metadata)
+    first = path.read_bytes()
+    tm.save(tensors, path, metadata)
+    assert path.read_bytes() == first
+    assert safetensors.load_metadata(path) == metadata
+    assert tm.load(path)["ä"].tolist() == [ord("ä")] * 2
+
+
 def test_the_file_is_what_others_write_and_read(path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 

@@ -35,7 +35,6 @@ WORK: list[tuple[str, list[Any], dict[str, Any], float]] = [
 KNOWN = {
     "gelu-5": "the gradient of the tanh formula is 2.6e-7 off",
     "log_softmax-8": "its gradient sums a leading axis, see mean-16",
-    "matmul-11": "one running sum over 512 products, where torch has several",
     "mean-16": "NumPy sums a leading axis one row after the other, without pairs",
 }
 NAMES = [f"{work[0]}-{i}" for i, work in enumerate(WORK)]

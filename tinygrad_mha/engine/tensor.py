@@ -239,7 +239,6 @@ class Tensor:
             )
         copy = type(self).__new__(type(self))
         Tensor.__init__(copy, self.data.copy(), self.requires_grad)
-        memo[id(self)] = copy
         if self.grad is not None:
             copy.grad = Tensor(self.grad.data.copy())
         return copy

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,11 +50,12 @@ def save(
     {'w': tensor([1., 1.])}
     """
     arrays = {k: np.asarray(plain(v), order="C") for k, v in tensors.items()}
-    content = to_bytes(arrays, None if metadata is None else dict(metadata))
+    header, content = _header_first(to_bytes(arrays, None if metadata is None else dict(metadata)))
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
+            file.write(header)
             file.write(content)
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private
         os.replace(temporary, path)
@@ -106,6 +109,21 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     with _whole(path), safe_open(path, "np") as file:
         return dict(file.metadata() or {})
+
+
+def _header_first(file: bytes) -> tuple[bytes, memoryview]:
+    """Split a file into header and tensors, with the metadata in order.
+
+    The library writes metadata in an order that changes from call to call; the same model is to
+    give the same file.
+    """
+    (length,) = struct.unpack_from("<Q", file)
+    header = json.loads(file[8 : 8 + length])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns what follows
+    return struct.pack("<Q", len(text)) + text, memoryview(file)[8 + length :]
 
 
 @contextlib.contextmanager
