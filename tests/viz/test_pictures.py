@@ -127,7 +127,7 @@ def test_with_nothing_that_draws_the_error_names_both_ways(
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(render_module, "_pure", lambda: None)
     graph = attention(list("ab"))
-    with pytest.raises(RuntimeError, match="pip install graphviz-pure.*install Graphviz"):
+    with pytest.raises(RuntimeError, match=r"pip install graphviz-pure.*install Graphviz"):
         graph.to_svg()
     for suffix in ("dot", "json", "html"):
         assert graph.save(tmp_path / f"g.{suffix}").stat().st_size > 1000

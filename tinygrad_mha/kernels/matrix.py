@@ -23,7 +23,6 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import inner, kernel
-from .simd import add as simd_add
 from .simd import (
     LANES32,
     fma,
@@ -36,6 +35,7 @@ from .simd import (
     store_first,
     store_row,
 )
+from .simd import add as simd_add
 
 ROWS = 6  # of a tile: 6 × 4 sums, 4 of B and one of A fill 29 of 32 registers
 VECTORS = 4

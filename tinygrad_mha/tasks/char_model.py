@@ -202,7 +202,7 @@ def train(
         now = time.perf_counter()
         if step == 1:
             settled = now
-        speed = max(now - settled, 1e-9) / max(step - 1, 1)  # seconds per step
+        speed = (now - settled) / (step - 1) if step > 1 else now - begin  # seconds per step
         if steps is None and step == first_steps and seconds is not None:
             planned = max(step, step + int((seconds - (now - begin)) / speed))
             schedule = optim.lr_scheduler.warmup_cosine(recipe.warmup, planned)

@@ -58,10 +58,10 @@ class _Drawing:
             f"{'computed' if data.steps else 'not computed'}</FONT></TD></TR>"
         ]
         for attention in self.view.attentions:
-            holds = attention.proof.holds
+            colour = t.faint if attention.proof.holds else t.alarm
             where = "" if attention.module is None else data.modules[attention.module].path
             rows.append(
-                f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="10" COLOR="{t.faint if holds else t.alarm}">'
+                f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="10" COLOR="{colour}">'
                 f"{label(where, 60)}  {label(attention.proof.words(), 200)}</FONT></TD></TR>"
             )
         rows.append(f'<TR><TD ALIGN="LEFT">{self._legend()}</TD></TR>')

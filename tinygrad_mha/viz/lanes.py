@@ -8,7 +8,7 @@ heads contribute must be the real output, and their gradients the real gradients
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,6 @@ class Region:
     inside: list[Node]
     weights: Node | None
     heads: int
-    extra: list[Node] = field(default_factory=list)
 
     @property
     def output(self) -> Node:
@@ -91,11 +90,11 @@ def regions(replayed: Replay, axes: dict[Node, int]) -> list[Region]:
         for source in node.inputs:
             if isinstance(source, Node):
                 users.setdefault(source, []).append(node)
-    found = []
-    for merge in replayed.nodes:
-        if merge.op.name == "merge_heads" and merge.inputs[0] in axes:
-            found.append(_region(merge, axes, users))
-    return found
+    return [
+        _region(merge, axes, users)
+        for merge in replayed.nodes
+        if merge.op.name == "merge_heads" and merge.inputs[0] in axes
+    ]
 
 
 def _region(merge: Node, axes: dict[Node, int], users: dict[Node, list[Node]]) -> Region:

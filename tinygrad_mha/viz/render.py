@@ -77,7 +77,7 @@ def render(dot: str, kind: str) -> bytes:
 
 
 def _responsive(svg: bytes) -> bytes:
-    """Let a picture shrink with what it stands in, up to its own size: notebooks clip it otherwise."""
+    """Let a picture shrink with what it stands in: notebooks would clip it."""
     text = svg.decode()
     size = re.search(r'<svg width="([\d.]+)pt" height="[\d.]+pt"', text)
     if size is None:

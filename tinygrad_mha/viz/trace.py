@@ -111,7 +111,7 @@ class _Recorder:
     def record(self, title: str) -> Trace:
         for node in self.replayed.nodes:
             self._node(node)
-        found = []
+        found: list[Attention] = []
         for region in regions(self.replayed, self.axes):
             one = attention(region, self.axes, self.replayed, self.tokens, self.batch, self.names)
             found.append(self._place(one, region, len(found)))
