@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from . import autograd, nn, optim, viz
+from . import autograd, func, nn, optim, viz
 from .engine import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
 from .kernels import get_num_threads, set_num_threads
 from .ops import *  # noqa: F403
@@ -42,6 +42,7 @@ __all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "Tensor",
     "autograd",
     "enable_grad",
+    "func",
     "get_num_threads",
     "is_grad_enabled",
     "load",

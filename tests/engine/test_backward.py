@@ -373,3 +373,8 @@ def test_backward_through_a_gradient() -> None:
     (dx * dx).backward()  # 4w²x²
     assert w.grad.item() == 8 * 3 * 4
     assert x.grad.item() == 8 * 9 * 2
+
+
+def test_python_floats_become_float64_without_a_detour() -> None:
+    assert tm.tensor(0.1, dtype=np.float64).item() == 0.1
+    assert tm.tensor([[0.1]], dtype="float64").tolist() == [[0.1]]

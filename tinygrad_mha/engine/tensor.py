@@ -337,8 +337,8 @@ def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool
     (2, 2)
     """
     if isinstance(data, list | tuple) and any(isinstance(x, Tensor) for x in data):
-        data = [np.asarray(x) for x in data]
-        array = np.stack(data)
-    else:
-        array = _as_array(data)
+        data = np.stack([np.asarray(x) for x in data])
+    array = _as_array(data)
+    if dtype is not None and not isinstance(data, Tensor):
+        array = np.asarray(data)  # straight to `dtype`, not by way of float32
     return Tensor(np.array(array, dtype=dtype, order="C"), requires_grad)
