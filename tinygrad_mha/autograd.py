@@ -2,9 +2,11 @@
 
 from .engine import (
     Flow,
+    Function,
     Node,
     Step,
     backward,
+    detect_anomaly,
     enable_grad,
     grad,
     gradcheck,
@@ -18,9 +20,11 @@ from .engine import (
 
 __all__ = [
     "Flow",
+    "Function",
     "Node",
     "Step",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",

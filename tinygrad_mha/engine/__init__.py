@@ -3,12 +3,16 @@
 Read in this order: :mod:`.tensor` (the value), :mod:`.node` (what a tensor
 remembers of its making), :mod:`.op` (how an operation is defined, registered
 and run), :mod:`.backward` (how a gradient walks back), :mod:`.modes` (the
-switches), :mod:`.gradcheck` (how all of it is held to account).
+switches), :mod:`.hooks` and :mod:`.function` (the user's own part),
+:mod:`.gradcheck` (how all of it is held to account).
 """
 
 from .backward import Flow, Step, backward, grad, steps
+from .function import Function
 from .gradcheck import gradcheck, gradgradcheck
+from .hooks import Handle
 from .modes import (
+    detect_anomaly,
     enable_grad,
     is_grad_enabled,
     no_grad,
@@ -23,6 +27,8 @@ __all__ = [
     "REGISTRY",
     "Flow",
     "Frame",
+    "Function",
+    "Handle",
     "Node",
     "Op",
     "Sample",
@@ -30,6 +36,7 @@ __all__ = [
     "Step",
     "Tensor",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",

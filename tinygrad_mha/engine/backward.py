@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .modes import enable_grad, state
-from .node import Node
+from .hooks import run
+from .modes import enable_grad, no_grad, state
+from .node import Node, fingerprints
 from .op import Rule, describe, plain
 from .tensor import Tensor
 
@@ -49,12 +50,15 @@ def backward(
     create_graph: bool = False,
 ) -> None:
     """Add the gradients of `tensors` to ``.grad`` of the leaves; see ``Tensor.backward``."""
-    for _ in _walk(
-        *_roots(tensors, gradients),
-        retain_graph=create_graph if retain_graph is None else retain_graph,
-        create_graph=create_graph,
-    ):
-        pass
+    with np.errstate(
+        all="ignore"
+    ):  # ∞ and nan are values, as in PyTorch; detect_anomaly finds them
+        for _ in _walk(
+            *_roots(tensors, gradients),
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+            create_graph=create_graph,
+        ):
+            pass
 
 
 def steps(
@@ -152,13 +156,14 @@ def grad(
                 f"autograd.grad: inputs[{i}] of shape {tensor.shape} does not require a gradient"
             )
     captured: dict[Node | Tensor, Any] = {t.grad_fn or t: None for t in wanted}
-    for _ in _walk(
-        *_roots(outputs, grad_outputs),
-        retain_graph=create_graph if retain_graph is None else retain_graph,
-        create_graph=create_graph,
-        captured=captured,
-    ):
-        pass
+    with np.errstate(all="ignore"):
+        for _ in _walk(
+            *_roots(outputs, grad_outputs),
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+            create_graph=create_graph,
+            captured=captured,
+        ):
+            pass
     found = [captured[t.grad_fn or t] for t in wanted]
     for i, (tensor, gradient) in enumerate(zip(wanted, found, strict=True)):
         if gradient is None and not allow_unused:
@@ -237,10 +242,13 @@ def _walk(
         elif on_path is None or start in on_path:
             arrived[start] = value
             heappush(waiting, (-start.sequence, start))
+    held: dict[Tensor, Any] = {}  # gradients of leaves with hooks
     index = 0
     while waiting:
         node = heappop(waiting)[1]
         dy = arrived.pop(node)
+        if node.hooks:
+            dy = _hooked(node.hooks, dy)
         if captured is not None and node in captured:
             captured[node] = dy
         wanted = node.wanted
@@ -255,6 +263,8 @@ def _walk(
                 "freed; pass retain_graph=True to the first backward to go through it again"
             )
         gradients = _gradients(node, dy, wanted, saved, create_graph)
+        if state.anomaly:
+            _examine(node, wanted, saved, gradients)
         if not retain_graph and node.op.saved_names:
             node.saved = None
         flows: list[Flow] = []
@@ -266,6 +276,9 @@ def _walk(
             elif type(target) is Node:
                 arrived[target] = gradient
                 heappush(waiting, (-target.sequence, target))
+            elif target.hooks:  # they see the whole gradient, so it waits until all is here
+                met = target in held
+                held[target] = _sum(held[target], gradient) if met else gradient
             elif captured is None:
                 # whoever watches keeps the gradient as it was sent, before the next one is added
                 met = _accumulate(target, gradient, watch or _shares(gradient, dy, gradients))
@@ -279,6 +292,12 @@ def _walk(
         if watch:
             yield Step(index, node, dy, tuple(flows), node.saved is None)
             index += 1
+    for leaf, gradient in held.items():
+        whole = _hooked(leaf.hooks or {}, gradient)
+        if captured is None:
+            _accumulate(leaf, whole, shared=True)
+        else:
+            captured[leaf] = whole
 
 
 def _gradients(
@@ -306,6 +325,30 @@ def _gradients(
     return found
 
 
+def _hooked(hooks: dict[int, Any], gradient: Any) -> Any:
+    """Pass a gradient through the user's hooks, which take tensors."""
+    if isinstance(gradient, Tensor):
+        return run(hooks, gradient)
+    with no_grad():
+        return run(hooks, Tensor(gradient)).data
+
+
+def _examine(node: Node, wanted: list[int], saved: tuple[Any, ...], gradients: list[Any]) -> None:
+    """In anomaly mode: look whether saved values changed, or gradients are nan."""
+    made = "" if node.origin is None else f"; it ran at {node.origin[0]}:{node.origin[1]}"
+    if node.fingerprints is not None and node.fingerprints != fingerprints(saved):
+        raise RuntimeError(
+            f"{node.op.name}: a value that it saved for its gradient was changed after it ran, in "
+            f"place or through an array that shares its memory{made}"
+        )
+    for i, gradient in zip(wanted, gradients, strict=True):
+        if np.isnan(plain(gradient)).any():
+            name = node.op.plan[0 if node.op.variadic else i][0]
+            raise RuntimeError(
+                f"{node.op.name}: the gradient of its input {name!r} has a nan{made}"
+            )
+
+
 def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
     """Undo broadcasting and promotion: a gradient has its input's shape and dtype."""
     if gradient.shape != target.shape and node.op.reduce is not None:
@@ -328,18 +371,18 @@ def _shares(gradient: Any, dy: Any, all_gradients: list[Any]) -> bool:
 
 def _accumulate(leaf: Tensor, gradient: Any, shared: bool) -> bool:
     """Add a gradient to a leaf's; returns whether there was one."""
-    if leaf.grad is None:
+    if leaf._grad is None:
         # .grad shares memory with nothing: not with another .grad, not with what was passed in
         if isinstance(gradient, Tensor):
             with enable_grad():
-                leaf.grad = gradient.clone() if shared else gradient
+                leaf._grad = gradient.clone() if shared else gradient
         else:
-            leaf.grad = Tensor(gradient.copy() if shared else gradient)
+            leaf._grad = Tensor(gradient.copy() if shared else gradient)
         return False
     if isinstance(gradient, Tensor):
-        leaf.grad = _sum(leaf.grad, gradient)  # a new tensor: it has a graph of its own
+        leaf._grad = _sum(leaf._grad, gradient)  # a new tensor: it has a graph of its own
     else:
-        np.add(leaf.grad.data, gradient, out=leaf.grad.data)
+        np.add(leaf._grad.data, gradient, out=leaf._grad.data)
     return True
 
 

@@ -16,6 +16,7 @@ class _State(threading.local):
 
     grad_enabled: bool = True
     record_origin: bool = False
+    anomaly: bool = False
     frame: Frame | None = None
 
 
@@ -128,3 +129,40 @@ class record_origin(_Switch):
     """
 
     attribute, value = "record_origin", True
+
+
+class detect_anomaly(_Switch):
+    """Context manager and decorator: find where a gradient goes wrong.
+
+    Put the forward and the backward inside. The backward then stops at the first
+    operation whose gradient has a nan, and says which it is and on which line of yours it
+    ran; and at an operation whose saved values were changed in the meantime, also through
+    a NumPy array that shares their memory. All of this costs time.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> x = tm.tensor([0.0, 1.0], requires_grad=True)
+    >>> with tm.autograd.detect_anomaly():
+    ...     try:
+    ...         (tm.sqrt(x) * 0.0).sum().backward()
+    ...     except RuntimeError as error:
+    ...         print(str(error).split(";")[0])
+    sqrt: the gradient of its input 'x' has a nan
+    """
+
+    attribute, value = "anomaly", True
+
+    def __enter__(self) -> Self:
+        self._before.append(state.record_origin)
+        state.record_origin = True
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        state.record_origin = self._before.pop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import zlib
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from .modes import state
 
 if TYPE_CHECKING:
+    from .function import FunctionOp
     from .op import Op
     from .tensor import Tensor
 
@@ -73,12 +75,18 @@ class Node:
         The module call in which it ran.
     origin : tuple of (str, int) or None
         File and line, where :class:`record_origin` was on.
+    hooks : dict or None
+        The user's functions that see the gradient at the output; see :mod:`.hooks`.
+    fingerprints : list of int or None
+        Of the saved arrays, where :class:`detect_anomaly` was on.
     """
 
     __slots__ = (
         "__weakref__",
         "dtype",
+        "fingerprints",
         "frame",
+        "hooks",
         "inputs",
         "op",
         "origin",
@@ -91,7 +99,7 @@ class Node:
 
     def __init__(
         self,
-        op: Op[Any],
+        op: Op[Any] | FunctionOp,
         inputs: list[Any],
         wanted: list[int],
         params: tuple[Any, ...],
@@ -108,6 +116,8 @@ class Node:
         self.sequence = next(_sequence)
         self.frame = state.frame
         self.origin: tuple[str, int] | None = _caller() if state.record_origin else None
+        self.hooks: dict[int, Any] | None = None
+        self.fingerprints = fingerprints(saved) if state.anomaly else None
 
     @property
     def name(self) -> str:
@@ -120,6 +130,11 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.op.name} #{self.sequence} {self.shape}>"
+
+
+def fingerprints(saved: tuple[Any, ...]) -> list[int]:
+    """One number per saved array, which changes when the array does."""
+    return [zlib.crc32(a.tobytes()) for a in saved if isinstance(a, np.ndarray)]
 
 
 def _caller() -> tuple[str, int] | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .hooks import Handle, Hook, register
 from .node import Node
 
 if TYPE_CHECKING:
@@ -52,7 +55,9 @@ class Tensor:
     tensor([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "grad_fn", "requires_grad")
+    __slots__ = (
+        "__weakref__", "_grad", "data", "grad_fn", "hooks", "requires_grad", "retains_grad",
+    )  # fmt: skip
 
     def __init__(
         self, data: npt.ArrayLike, requires_grad: bool = False, grad_fn: Node | None = None
@@ -65,9 +70,11 @@ class Tensor:
                 "convert it first, for example with .float()"
             )
         self.data: np.ndarray = data
-        self.grad: Tensor | None = None
         self.requires_grad = requires_grad
         self.grad_fn = grad_fn
+        self.retains_grad = False
+        self.hooks: dict[int, Any] | None = None
+        self._grad: Tensor | None = None
 
     if TYPE_CHECKING:
         # Operations attach themselves as methods when they register: tensor.exp(), tensor.sum(0), …
@@ -239,11 +246,99 @@ class Tensor:
             )
         copy = type(self).__new__(type(self))
         Tensor.__init__(copy, self.data.copy(), self.requires_grad)
-        if self.grad is not None:
-            copy.grad = Tensor(self.grad.data.copy())
+        if self._grad is not None:
+            copy._grad = Tensor(self._grad.data.copy())
         return copy
 
     # -- gradients ----------------------------------------------------------------
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient, or None; of a tensor in mid-graph only if asked to keep it."""
+        if self._grad is None and self.grad_fn is not None and not self.retains_grad:
+            warnings.warn(
+                ".grad of a tensor that an operation made is not kept; call .retain_grad() on it "
+                "before backward",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        if gradient is not None:
+            if not isinstance(gradient, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(gradient).__name__}")
+            if gradient.shape != self.shape or gradient.dtype != self.dtype:
+                raise RuntimeError(
+                    f"grad: got {gradient.dtype} {gradient.shape}, the tensor is {self.dtype} "
+                    f"{self.shape}"
+                )
+        self._grad = gradient
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor in ``.grad``, as leaves do without being asked.
+
+        Raises
+        ------
+        RuntimeError
+            It requires no gradient.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> x = tm.tensor(3.0, requires_grad=True)
+        >>> y = x * x
+        >>> y.retain_grad()
+        >>> (2 * y).backward()
+        >>> y.grad
+        tensor(2.)
+        """
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor requires no gradient")
+        if self.grad_fn is None or self.retains_grad:
+            return
+        self.retains_grad = True
+        mine = weakref.ref(self)  # the graph must not hold the tensor
+
+        def keep(gradient: Tensor) -> None:
+            tensor = mine()
+            if tensor is not None:
+                before = tensor._grad
+                tensor._grad = gradient.clone() if before is None else before + gradient
+
+        register(self.grad_fn, keep)
+
+    def register_hook(self, hook: Hook) -> Handle:
+        """Have a function called with the gradient of this tensor, whenever one is computed.
+
+        Parameters
+        ----------
+        hook : callable
+            Takes the gradient; returns None, or what is to take its place.
+
+        Returns
+        -------
+        Handle
+            Its ``remove()`` takes the hook away.
+
+        Raises
+        ------
+        RuntimeError
+            The tensor requires no gradient.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> x = tm.tensor(3.0, requires_grad=True)
+        >>> handle = x.register_hook(lambda gradient: gradient * 10)
+        >>> (x * x).backward()
+        >>> x.grad
+        tensor(60.)
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor requires no gradient")
+        return register(self.grad_fn or self, hook)
 
     def backward(
         self,

@@ -82,6 +82,7 @@ def mul_db(dy: Value, a: Value) -> Value:
 
 
 @elementwise("y = a / b", symbol="÷", ufunc=np.divide, samples=_two_positive)
+@np.errstate(all="ignore")
 def div(a: Value, b: Value) -> Value:
     """Quotient, elementwise with broadcasting; integers divide to floats."""
     return np.divide(a, b)
@@ -109,6 +110,7 @@ def neg_dx(dy: Value) -> Value:
 
 
 @elementwise("y = aᵇ", symbol="xʸ", ufunc=np.power, samples=_two_positive)
+@np.errstate(all="ignore")
 def pow(a: Value, b: Value) -> Value:
     """Power, elementwise with broadcasting."""
     return a**b  # which, unlike np.power, knows that x² is a product
@@ -238,6 +240,7 @@ def exp_dx(dy: Value, out: Value) -> Value:
 
 
 @elementwise("y = ln x", symbol="ln", ufunc=np.log, samples=_positive)
+@np.errstate(all="ignore")
 def log(x: Value) -> Value:
     """Natural logarithm, elementwise."""
     return np.log(x)
@@ -249,6 +252,7 @@ def log_dx(dy: Value, x: Value) -> Value:
 
 
 @elementwise("y = √x", symbol="√", ufunc=np.sqrt, samples=_positive)
+@np.errstate(all="ignore")
 def sqrt(x: Value) -> Value:
     """Square root, elementwise."""
     return np.sqrt(x)
