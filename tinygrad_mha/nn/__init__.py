@@ -1,6 +1,6 @@
 """Layers, and the attention that the rest of the package exists for."""
 
-from . import functional, masks, utils
+from . import analysis, functional, masks, utils
 from .attention import MultiHeadAttention
 from .blocks import TransformerDecoderLayer, TransformerEncoderLayer
 from .cache import KeyValueCache
@@ -38,6 +38,7 @@ __all__ = [
     "TransformerBlock",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
+    "analysis",
     "functional",
     "generate",
     "masks",
