@@ -231,7 +231,8 @@ class GaussianAttention(AttentionPooling):
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""
         learned = isinstance(self.w, Parameter)
-        return f"width={1 / float(self.w):.4g}" + (", learned" if learned else "")
+        w = abs(float(self.w))
+        return f"width={1 / w if w else math.inf:.4g}" + (", learned" if learned else "")
 
 
 def _equal_widths(pooling: Module, query: Tensor, key: Tensor) -> None:
