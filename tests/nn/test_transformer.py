@@ -87,6 +87,8 @@ def test_a_cache_changes_nothing(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match="less the 8 in the cache"):
         gpt(tokens[:, :1], cache=cache)
+    with pytest.raises(ValueError, match="cache has 1 layers, expected 2"):
+        gpt(tokens, cache=gpt.make_cache()[:1])
     # beyond the context, too, where the window slides
     chosen = {"temperature": 0.7, "top_k": 5, "seed": 3}
     np.testing.assert_array_equal(
