@@ -23,6 +23,19 @@ def _scatter_add_at(torch: Any, x: Any, shape: Any, index: Any) -> Any:
     return torch.zeros(shape, dtype=x.dtype).index_put(index, x, accumulate=True)
 
 
+def _assign(torch: Any, x: Any, value: Any, steps: Any) -> Any:
+    y = x.clone()
+    part = y
+    for _, (index,) in steps:
+        part = part[index]
+    part.copy_(value)
+    return y
+
+
+def _index_assign(torch: Any, x: Any, value: Any, index: Any) -> Any:
+    return x.index_put((torch.as_tensor(index),), value)
+
+
 def _getitem(torch: Any, x: Any, index: Any) -> Any:
     return x[torch.as_tensor(index) if isinstance(index, np.ndarray) else index]
 
@@ -51,6 +64,9 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "concatenate": lambda torch, *tensors, dim: torch.cat(tensors, dim),
     "astype": _astype,
     "getitem": _getitem,
+    "assign": _assign,
+    "index_assign": _index_assign,
+    "overwrite": lambda torch, x, value: x * 0 + value,
     "scatter_add_at": _scatter_add_at,
     "embedding": lambda torch, weight, index: torch.nn.functional.embedding(index, weight),
     "split_heads": _split_heads,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .hooks import run
+from .memory import written_since
 from .modes import enable_grad, no_grad, state
 from .node import Node, fingerprints
 from .op import Rule, describe, plain
@@ -261,6 +262,15 @@ def _walk(
             raise RuntimeError(
                 f"backward: the values that {node.name} {node.shape} saved for its gradient are "
                 "freed; pass retain_graph=True to the first backward to go through it again"
+            )
+        overwritten = written_since(node.sequence, saved)
+        if overwritten is not None:
+            raise RuntimeError(
+                f"backward: {node.name} needs a value of shape {overwritten.shape} that it saved "
+                "for its gradient, but an operation in place (one whose name ends in _, an "
+                "assignment to x[…], or an optimizer's step) has changed it since; work on a "
+                ".clone(), or use the operation that returns a new tensor"
+                + ("" if node.origin is None else f"; it ran at {node.origin[0]}:{node.origin[1]}")
             )
         gradients = _gradients(node, dy, wanted, saved, create_graph)
         if state.anomaly:

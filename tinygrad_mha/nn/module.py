@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..engine import Frame, Scope, Tensor
+from ..engine import Frame, Scope, Tensor, touch
 from ..engine.modes import state
 from ..engine.op import plain
 
@@ -168,6 +168,7 @@ class Module:
         for name, parameter in own.items():
             if name in given:
                 parameter.data[...] = given[name]
+                touch((parameter.data,))
 
     def train(self: M, mode: bool = True) -> M:
         """Switch to training, as dropout does it; returns the module."""

@@ -1,6 +1,7 @@
 """Every operation: formula, forward, gradient. Importing this room registers them all."""
 
 from ..engine.tensor import Tensor
+from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
 from . import operators
 from .attention import (
     additive_scores,

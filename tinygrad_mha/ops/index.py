@@ -43,6 +43,7 @@ def _index_axis(
     axis=_index_axis,
     method=False,
     torch="ours:getitem",
+    view=True,
     samples=(
         Sample(((3, 4),), {"index": 1}),
         Sample(((3, 4),), {"index": (slice(None), slice(1, 3))}),
@@ -58,7 +59,10 @@ def getitem(x: Value, index: Any) -> Value:
     Slices share memory with `x`. A position that is named twice is read twice, and
     its gradients add up.
     """
-    return x[index]
+    found = x[index]
+    if isinstance(found, np.generic):  # one element: with `...` it is a view, and no copy
+        found = x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
+    return found
 
 
 @getitem.gradient("x", "dx = 0, then dx[index] += dy")

@@ -64,6 +64,7 @@ def sum_to_dx(dy: Value, x_shape: Shape) -> Value:
     "y = x, repeated to a larger shape",
     axis=broadcast_axis,
     torch="broadcast_to",
+    view=True,
     samples=(
         Sample(((3, 1),), {"shape": (2, 3, 4)}),
         Sample(((),), {"shape": (2, 3)}),
@@ -99,6 +100,7 @@ def expand_dx(dy: Value, x_shape: Shape) -> Value:
 
 @op(
     "y = x, read in row order into another shape",
+    view=True,
     samples=(
         Sample(((2, 6),), {"shape": (3, -1)}),
         Sample(((2, 3, 4),), {"shape": (2, 12)}),
@@ -137,6 +139,7 @@ def _swap_axis(
     "y = xᵀ",
     symbol="ᵀ",
     axis=_swap_axis,
+    view=True,
     samples=(
         Sample(((2, 3),), {"dim0": 0, "dim1": 1}),
         Sample(((2, 3, 4),), {"dim0": -1, "dim1": 0}),
@@ -161,6 +164,7 @@ def _permute_axis(
 @op(
     "y = x with its axes in another order",
     axis=_permute_axis,
+    view=True,
     samples=(
         Sample(((2, 3, 4),), {"dims": (2, 0, 1)}),
         Sample(((2, 3),), {"dims": (-1, 0)}),
