@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import autograd, func, nn, optim, viz
-from .engine import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
+from .engine import (
+    Tensor,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+    tensor,
+)
 from .kernels import get_num_threads, set_num_threads
 from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
@@ -44,6 +52,7 @@ __all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "enable_grad",
     "func",
     "get_num_threads",
+    "inference_mode",
     "is_grad_enabled",
     "load",
     "nn",
