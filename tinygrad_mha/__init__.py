@@ -7,6 +7,8 @@ The usual way in::
 Names follow PyTorch wherever PyTorch has the thing.
 """
 
+import contextlib
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -46,10 +48,22 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return safetensors.load(path)
 
 
+def from_dlpack(array: Any) -> Tensor:
+    """Wrap an array of another framework without a copy; see ``interop.dlpack.from_dlpack``."""
+    from .interop import dlpack
+
+    return dlpack.from_dlpack(array)
+
+
+if importlib.util.find_spec("einops") is not None:  # it looks for backends among those imported
+    with contextlib.suppress(ImportError):
+        from .interop import einops as _einops  # noqa: F401
+
 __all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "Tensor",
     "autograd",
     "enable_grad",
+    "from_dlpack",
     "func",
     "get_num_threads",
     "inference_mode",

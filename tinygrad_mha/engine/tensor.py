@@ -253,6 +253,19 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """Share the memory with another framework; see :func:`tm.from_dlpack`."""
+        if self.requires_grad:
+            raise BufferError(
+                "__dlpack__: this tensor requires a gradient, which another framework cannot "
+                "follow; pass .detach()"
+            )
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Say where the memory is: in the CPU's."""
+        return self.data.__dlpack_device__()
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """``np.exp(t)``, ``array + t``: a tensor again, with its gradient, never a bare array."""
         operation = UFUNCS.get(ufunc)

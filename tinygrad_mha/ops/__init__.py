@@ -2,7 +2,7 @@
 
 from ..engine.tensor import Tensor
 from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
-from . import operators
+from . import numpy_protocol, operators
 from .attention import (
     additive_scores,
     attention_weights,
@@ -44,6 +44,7 @@ from .reduce import amax, argmax, mean, sum
 from .shape import cat, expand, flatten, permute, reshape, squeeze, sum_to, transpose, unsqueeze
 
 operators.attach(Tensor)
+numpy_protocol.attach(Tensor)
 
 __all__ = [
     "add",
