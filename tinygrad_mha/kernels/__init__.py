@@ -100,6 +100,11 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     array([[3.],
            [3.]])
     """
+    product: Array
+    if a.ndim == b.ndim == 2 and bias is None and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
+        # the shortest way: for small matrices, each further check would be felt
+        product = _backend(a).matmul(a, b)
+        return product
     if a.dtype != b.dtype:
         raise TypeError(
             f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()"
@@ -121,7 +126,7 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
                 f"shapes {a.shape} and {b.shape} do not fit: their axes before the last two, "
                 f"{a.shape[:-2]} and {b.shape[:-2]}, do not broadcast"
             ) from None
-    product: Array = _backend(a).matmul(a, b, bias)
+    product = _backend(a).matmul(a, b, bias)
     return product
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ Array = np.ndarray
 #: Below this many multiply-adds, or numbers, a second thread costs more than it saves.
 PARALLEL_PRODUCTS = 8_000_000
 PARALLEL_NUMBERS = 200_000
+#: Up to it, what surrounds a product takes about as long as the product.
+SHORT_PRODUCTS = 1_000_000
 
 _ONE = np.zeros((1, 3), np.int64)
 _i, _b, _f8 = types.intp, types.boolean, types.float64
@@ -63,20 +65,28 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     ),
 }  # fmt: skip
 
-_ready: set[tuple[Any, np.dtype[Any]]] = set()
+_ready: dict[tuple[Any, np.dtype[Any]], Callable[..., None]] = {}
 
 
-def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments."""
-    if (dispatcher, dtype) not in _ready:
+def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments.
+
+    It is the machine code behind the dispatcher, which need not look for a version that fits
+    the arguments' types, as there is only one; dtypes and dimensions are right by then.
+    """
+    run = _ready.get((dispatcher, dtype))
+    if run is None:
         number = types.float32 if dtype == np.float32 else types.float64
-        dispatcher.compile(_SIGNATURES[dispatcher](number))
-        _ready.add((dispatcher, dtype))
-    return dispatcher
+        signature = _SIGNATURES[dispatcher](number)
+        dispatcher.compile(signature)
+        run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
+    return run
 
 
 def _rows_of(x: Array) -> Array:
     """(..., n) as (rows, n), one row after the other."""
+    if x.ndim == 2 and x.flags.c_contiguous:
+        return x
     return np.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
@@ -113,6 +123,12 @@ def _offsets(
     return offsets
 
 
+@cache
+def _none_of(dtype: np.dtype[Any]) -> Array:
+    """Return something to pass as a bias that is not looked at."""
+    return np.zeros(1, dtype)
+
+
 def _aligned(a: Array) -> Array:
     """Return an array whose strides are whole numbers of elements, as a kernel counts them."""
     size = a.itemsize
@@ -125,7 +141,14 @@ def _aligned(a: Array) -> Array:
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """a · b + bias, for matrices or stacks of them."""
     run = _kernel(matrix.matmul, a.dtype)
-    a, b = _aligned(a), _aligned(b)
+    if not a.flags.c_contiguous:
+        a = _aligned(a)
+    if not b.flags.c_contiguous:
+        b = _aligned(b)
+    if a.ndim == 2 and b.ndim == 2 and bias is None and 0 < a.size * b.shape[1] <= SHORT_PRODUCTS:
+        c = np.empty((a.shape[0], b.shape[1]), a.dtype)
+        run(a, b, c, _none_of(a.dtype), False, _ONE, 0, 1)
+        return c
     n, k = a.shape[-2:]
     m = b.shape[-1]
     has_bias = bias is not None
@@ -194,7 +217,7 @@ def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
         penalty = flat if mask is None else _penalty(mask, x.shape, x.dtype)
         masked = mask is not None
         _share(lambda i, j: run(flat, penalty, masked, y, i, j), len(flat), flat.size)
-    return y.reshape(x.shape)
+    return y if x.ndim == 2 else y.reshape(x.shape)
 
 
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
@@ -206,7 +229,7 @@ def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     flat_dy, flat_y = _rows_of(dy), _rows_of(y)
     dx = np.empty(flat_y.shape, y.dtype)
     _share(lambda i, j: run(flat_dy, flat_y, dx, i, j), len(flat_y), flat_y.size)
-    return dx.reshape(y.shape)
+    return dx if y.ndim == 2 else dx.reshape(y.shape)
 
 
 def logsumexp(x: Array, axis: int = -1) -> Array:
