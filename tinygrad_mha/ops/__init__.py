@@ -9,6 +9,7 @@ from .attention import (
     scaled_dot_product_attention,
 )
 from .creation import arange, astype, clone, eye, from_numpy, full, ones, zeros
+from .einsum import einsum
 from .elementwise import (
     add,
     div,
@@ -38,6 +39,26 @@ from .index import embedding, getitem
 from .linalg import linear, matmul
 from .loss import cross_entropy
 from .normalize import layer_norm, log_softmax, masked_softmax, softmax
+from .products import (
+    addbmm,
+    addmm,
+    addmv,
+    addr,
+    baddbmm,
+    bmm,
+    chain_matmul,
+    dot,
+    ger,
+    inner,
+    kron,
+    mm,
+    multi_dot,
+    mv,
+    outer,
+    tensordot,
+    trace,
+    vdot,
+)
 from .random import dropout, generator, manual_seed, rand, randint, randn
 from .reduce import amax, argmax, mean, sum
 from .shape import cat, expand, flatten, permute, reshape, squeeze, sum_to, transpose, unsqueeze
@@ -46,18 +67,27 @@ operators.attach(Tensor)
 
 __all__ = [
     "add",
+    "addbmm",
     "additive_scores",
+    "addmm",
+    "addmv",
+    "addr",
     "amax",
     "arange",
     "argmax",
     "astype",
     "attention_weights",
+    "baddbmm",
+    "bmm",
     "cat",
+    "chain_matmul",
     "clone",
     "cross_entropy",
     "div",
+    "dot",
     "dot_scores",
     "dropout",
+    "einsum",
     "embedding",
     "eq",
     "erf",
@@ -70,8 +100,11 @@ __all__ = [
     "ge",
     "gelu",
     "generator",
+    "ger",
     "getitem",
     "gt",
+    "inner",
+    "kron",
     "layer_norm",
     "le",
     "linear",
@@ -84,10 +117,14 @@ __all__ = [
     "matmul",
     "mean",
     "merge_heads",
+    "mm",
     "mul",
+    "multi_dot",
+    "mv",
     "ne",
     "neg",
     "ones",
+    "outer",
     "permute",
     "pow",
     "rand",
@@ -105,8 +142,11 @@ __all__ = [
     "sum",
     "sum_to",
     "tanh",
+    "tensordot",
+    "trace",
     "transpose",
     "unsqueeze",
+    "vdot",
     "where",
     "zeros",
 ]
