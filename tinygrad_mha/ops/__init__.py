@@ -10,6 +10,7 @@ from .attention import (
     scaled_dot_product_attention,
 )
 from .creation import arange, astype, clone, eye, from_numpy, full, ones, zeros
+from .einsum import einsum
 from .elementwise import (
     add,
     div,
@@ -39,6 +40,26 @@ from .index import embedding, getitem
 from .linalg import linear, matmul
 from .loss import cross_entropy
 from .normalize import layer_norm, log_softmax, masked_softmax, softmax
+from .products import (
+    addbmm,
+    addmm,
+    addmv,
+    addr,
+    baddbmm,
+    bmm,
+    chain_matmul,
+    dot,
+    ger,
+    inner,
+    kron,
+    mm,
+    multi_dot,
+    mv,
+    outer,
+    tensordot,
+    trace,
+    vdot,
+)
 from .random import dropout, generator, manual_seed, rand, randint, randn
 from .reduce import amax, argmax, mean, sum
 from .shape import cat, expand, flatten, permute, reshape, squeeze, sum_to, transpose, unsqueeze
@@ -48,18 +69,27 @@ numpy_protocol.attach(Tensor)
 
 __all__ = [
     "add",
+    "addbmm",
     "additive_scores",
+    "addmm",
+    "addmv",
+    "addr",
     "amax",
     "arange",
     "argmax",
     "astype",
     "attention_weights",
+    "baddbmm",
+    "bmm",
     "cat",
+    "chain_matmul",
     "clone",
     "cross_entropy",
     "div",
+    "dot",
     "dot_scores",
     "dropout",
+    "einsum",
     "embedding",
     "eq",
     "erf",
@@ -72,8 +102,11 @@ __all__ = [
     "ge",
     "gelu",
     "generator",
+    "ger",
     "getitem",
     "gt",
+    "inner",
+    "kron",
     "layer_norm",
     "le",
     "linear",
@@ -86,10 +119,14 @@ __all__ = [
     "matmul",
     "mean",
     "merge_heads",
+    "mm",
     "mul",
+    "multi_dot",
+    "mv",
     "ne",
     "neg",
     "ones",
+    "outer",
     "permute",
     "pow",
     "rand",
@@ -107,8 +144,11 @@ __all__ = [
     "sum",
     "sum_to",
     "tanh",
+    "tensordot",
+    "trace",
     "transpose",
     "unsqueeze",
+    "vdot",
     "where",
     "zeros",
 ]
