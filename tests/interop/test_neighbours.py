@@ -19,7 +19,7 @@ def leaf(*shape: int) -> tm.Tensor:
 # -- NumPy ----------------------------------------------------------------------------------
 
 CALLS: dict[str, Any] = {
-    "sum": lambda x: np.sum(x),
+    "sum": np.sum,
     "sum-axis": lambda x: np.sum(x, axis=1, keepdims=True),
     "mean": lambda x: np.mean(x, axis=(0, -1)),
     "max": lambda x: np.max(x, axis=0),
@@ -30,7 +30,7 @@ CALLS: dict[str, Any] = {
     "cumsum": lambda x: np.cumsum(x, axis=1),
     "concatenate": lambda x: np.concatenate([x, x * 2], axis=1),
     "stack": lambda x: np.stack([x, x * 2], axis=1),
-    "transpose": lambda x: np.transpose(x),
+    "transpose": np.transpose,
     "transpose-axes": lambda x: np.transpose(x, (1, 0)),
     "moveaxis": lambda x: np.moveaxis(x, 0, 1),
     "swapaxes": lambda x: np.swapaxes(x, 0, 1),
@@ -43,8 +43,8 @@ CALLS: dict[str, Any] = {
     "einsum": lambda x: np.einsum("ij,kj->ik", x, x),
     "tile": lambda x: np.tile(x, (2, 1)),
     "flip": lambda x: np.flip(x, (0,)),
-    "tril": lambda x: np.tril(x),
-    "exp": lambda x: np.exp(x),
+    "tril": np.tril,
+    "exp": np.exp,
     "multiply": lambda x: np.arange(4.0) * x,
     "matmul": lambda x: np.ones((2, 3)) @ x,
 }

@@ -32,12 +32,31 @@ def _assign(torch: Any, x: Any, value: Any, steps: Any) -> Any:
     return y
 
 
-def _index_assign(torch: Any, x: Any, value: Any, index: Any) -> Any:
-    return x.index_put((torch.as_tensor(index),), value)
+def _index(torch: Any, index: Any) -> Any:
+    """The arrays in an index as tensors."""
+    if isinstance(index, tuple):
+        return tuple(_index(torch, i) for i in index)
+    return torch.as_tensor(index) if isinstance(index, np.ndarray) else index
 
 
 def _getitem(torch: Any, x: Any, index: Any) -> Any:
-    return x[torch.as_tensor(index) if isinstance(index, np.ndarray) else index]
+    return x[_index(torch, index)]
+
+
+def _add_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
+    return x.index_put((_index(torch, index),), source, accumulate=True)
+
+
+def _put_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
+    return x.index_put((_index(torch, index),), source)
+
+
+def _on_diagonal(torch: Any, x: Any, shape: Any, **where: Any) -> Any:
+    return torch.diagonal_scatter(torch.zeros(shape, dtype=x.dtype), x, **where)
+
+
+def _embedding(torch: Any, weight: Any, index: Any, padding_idx: int | None = None) -> Any:
+    return torch.nn.functional.embedding(index, weight, padding_idx)
 
 
 def _astype(torch: Any, x: Any, dtype: Any) -> Any:
@@ -65,10 +84,17 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "astype": _astype,
     "getitem": _getitem,
     "assign": _assign,
-    "index_assign": _index_assign,
     "overwrite": lambda torch, x, value: x * 0 + value,
     "scatter_add_at": _scatter_add_at,
-    "embedding": lambda torch, weight, index: torch.nn.functional.embedding(index, weight),
+    "advanced_index": _getitem,
+    "add_at": _add_at,
+    "put_at": _put_at,
+    "on_diagonal": _on_diagonal,
+    "row_order": lambda torch, x: x.contiguous(),
+    "repeat": lambda torch, x, sizes: x.repeat(sizes),
+    "flip": lambda torch, x, dims: x.flip(dims),
+    "constant_pad": lambda torch, x, **how: torch.nn.functional.pad(x, mode="constant", **how),
+    "embedding": _embedding,
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,

@@ -14,7 +14,7 @@ from .. import ops
 from ..engine import Tensor
 
 
-class TinygradMhaBackend(AbstractBackend):  # type: ignore[misc]
+class TinygradMhaBackend(AbstractBackend):
     """What einops needs to know about a tensor."""
 
     framework_name = "tinygrad_mha"

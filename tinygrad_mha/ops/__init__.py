@@ -3,13 +3,9 @@
 from ..engine.tensor import Tensor
 from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
 from . import numpy_protocol, operators
-from .attention import (
-    additive_scores,
-    attention_weights,
-    dot_scores,
-    scaled_dot_product_attention,
-)
+from .attention import additive_scores, attention_weights, dot_scores, scaled_dot_product_attention
 from .creation import arange, astype, clone, eye, from_numpy, full, ones, zeros
+from .diagonal import diag, diag_embed, diagonal, tril, triu
 from .einsum import einsum
 from .elementwise import (
     add,
@@ -36,10 +32,27 @@ from .elementwise import (
     where,
 )
 from .heads import merge_heads, split_heads
-from .index import embedding, getitem
+from .index import embedding, getitem, index_select, narrow, select
+from .join import (
+    cat,
+    chunk,
+    flip,
+    fliplr,
+    flipud,
+    hstack,
+    repeat_interleave,
+    roll,
+    split,
+    stack,
+    tensor_split,
+    tile,
+    unbind,
+    vstack,
+)
 from .linalg import linear, matmul
 from .loss import cross_entropy
 from .normalize import layer_norm, log_softmax, masked_softmax, softmax
+from .pad import pad
 from .products import (
     addbmm,
     addmm,
@@ -61,8 +74,36 @@ from .products import (
     vdot,
 )
 from .random import dropout, generator, manual_seed, rand, randint, randn
+from .rearrange import (
+    broadcast_tensors,
+    broadcast_to,
+    contiguous,
+    flatten,
+    moveaxis,
+    movedim,
+    ravel,
+    squeeze,
+    swapaxes,
+    swapdims,
+    t,
+    unflatten,
+)
 from .reduce import amax, argmax, mean, sum
-from .shape import cat, expand, flatten, permute, reshape, squeeze, sum_to, transpose, unsqueeze
+from .scatter import (
+    gather,
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    masked_scatter,
+    masked_select,
+    scatter,
+    scatter_add,
+    scatter_reduce,
+    take,
+    take_along_dim,
+)
+from .shape import expand, permute, reshape, sum_to, transpose, unsqueeze
 
 operators.attach(Tensor)
 numpy_protocol.attach(Tensor)
@@ -81,10 +122,17 @@ __all__ = [
     "attention_weights",
     "baddbmm",
     "bmm",
+    "broadcast_tensors",
+    "broadcast_to",
     "cat",
     "chain_matmul",
+    "chunk",
     "clone",
+    "contiguous",
     "cross_entropy",
+    "diag",
+    "diag_embed",
+    "diagonal",
     "div",
     "dot",
     "dot_scores",
@@ -97,14 +145,24 @@ __all__ = [
     "expand",
     "eye",
     "flatten",
+    "flip",
+    "fliplr",
+    "flipud",
     "from_numpy",
     "full",
+    "gather",
     "ge",
     "gelu",
     "generator",
     "ger",
     "getitem",
     "gt",
+    "hstack",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_select",
     "inner",
     "kron",
     "layer_norm",
@@ -115,40 +173,67 @@ __all__ = [
     "lt",
     "manual_seed",
     "masked_fill",
+    "masked_scatter",
+    "masked_select",
     "masked_softmax",
     "matmul",
     "mean",
     "merge_heads",
     "mm",
+    "moveaxis",
+    "movedim",
     "mul",
     "multi_dot",
     "mv",
+    "narrow",
     "ne",
     "neg",
     "ones",
     "outer",
+    "pad",
     "permute",
     "pow",
     "rand",
     "randint",
     "randn",
+    "ravel",
     "relu",
+    "repeat_interleave",
     "reshape",
+    "roll",
     "scaled_dot_product_attention",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "select",
     "sigmoid",
     "softmax",
+    "split",
     "split_heads",
     "sqrt",
     "squeeze",
+    "stack",
     "sub",
     "sum",
     "sum_to",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "take",
+    "take_along_dim",
     "tanh",
+    "tensor_split",
     "tensordot",
+    "tile",
     "trace",
     "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
     "unsqueeze",
     "vdot",
+    "vstack",
     "where",
     "zeros",
 ]

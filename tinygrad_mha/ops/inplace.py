@@ -11,7 +11,7 @@ from ..engine.inplace import apply_
 from ..engine.op import Value
 from .axes import Shape
 from .elementwise import add, div, mul, pow, sub
-from .index import _plain_index, getitem
+from .index import getitem, is_basic, plain_index, put_at, two_steps
 from .shape import sum_to
 
 _row = ((getitem, (1,)),)
@@ -62,33 +62,6 @@ def assign_dvalue(dy: Value, value_shape: Shape, steps: Any) -> Value:
 
 
 @op(
-    "y = x, then y[index] = value",
-    symbol="[ ] =",
-    method=False,
-    torch="ours:index_assign",
-    samples=(
-        Sample(((4, 3), (2, 3)), {"index": np.array([0, 3])}),
-        Sample(((2, 3), ()), {"index": np.array([[True, False, True], [False, True, False]])}),
-    ),
-)
-def index_assign(x: Value, value: Value, index: Any) -> Value:
-    """Replace the elements at positions named by arrays; of one named twice, either value stays."""
-    y = x.copy()
-    y[index] = value
-    return y
-
-
-@index_assign.gradient("x", "dx = dy, then dx[index] = 0")
-def index_assign_dx(dy: Value, index: Any) -> Value:
-    return index_assign(dy, np.zeros((), dy.dtype), index)
-
-
-@index_assign.gradient("value", "dvalue = dy[index]")
-def index_assign_dvalue(dy: Value, value_shape: Shape, index: Any) -> Value:
-    return sum_to(getitem(dy, index), value_shape)
-
-
-@op(
     "y = value, in the shape and dtype of x",
     symbol="=",
     method=False,
@@ -110,22 +83,20 @@ def overwrite_dvalue(dy: Value, value_shape: Shape) -> Value:
     return sum_to(dy, value_shape)
 
 
-def _is_basic(index: Any) -> bool:
-    items = index if isinstance(index, tuple) else (index,)
-    return all(isinstance(i, slice | int | np.integer | type(None) | type(...)) for i in items)
-
-
 def _as_value(value: Any, like: Tensor) -> Any:
     return value if isinstance(value, Tensor) else np.asarray(value, like.dtype)
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
     """Write into a part of the tensor; the gradient follows."""
-    index = _plain_index(index)
-    if _is_basic(index):
+    index = plain_index(index)
+    if is_basic(index):
         copy_(self[index], value)
-    else:
-        apply_(index_assign, self, (_as_value(value, self),), {"index": index})
+        return
+    basic, advanced = two_steps(index if isinstance(index, tuple) else (index,), self.ndim)
+    part = getitem(self, basic) if any(i != slice(None) for i in basic) else self
+    at = advanced[0] if len(advanced) == 1 else advanced
+    apply_(put_at, part, (_as_value(value, self),), {"index": at})
 
 
 def copy_(self: Tensor, value: Any) -> Tensor:

@@ -21,7 +21,7 @@ _ARGUMENTS = {"axis": "dim", "keepdims": "keepdim", "ddof": "correction", "repea
 def _ours(name: str) -> Callable[..., Any]:
     from .. import ops  # this room itself, complete only when all of it is loaded
 
-    return getattr(ops, name)  # type: ignore[no-any-return]
+    return getattr(ops, name)
 
 
 def _renamed(name: str) -> Callable[..., Any]:

@@ -198,7 +198,7 @@ class _Recorder:
                 formula="",
                 module=None,
                 shape=np.shape(array),
-                dtype=str(array.dtype) if not scalar else type(array).__name__,
+                dtype=str(array.dtype) if isinstance(array, np.ndarray) else type(array).__name__,
                 value=summary(np.asarray(array)),
                 gradient=None if gradient is None else summary(gradient),
                 elements=self._whole(np.asarray(array)),
