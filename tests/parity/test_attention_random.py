@@ -19,7 +19,7 @@ from tinygrad_mha.interop.torch_names import mha_from_torch, mha_to_torch
 from tinygrad_mha.nn import masks
 
 #: Relative to the largest number of what is compared, plus one.
-TOLERANCE = {np.float64: 1e-10, np.float32: 5e-5}
+TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
 SEEDS = 300
 
 

@@ -1,13 +1,16 @@
 """Layers, and the attention that the rest of the package exists for."""
 
-from . import functional, masks, utils
+from . import analysis, functional, masks, utils
 from .attention import MultiHeadAttention
+from .blocks import TransformerDecoderLayer, TransformerEncoderLayer
 from .cache import KeyValueCache
+from .encoder_decoder import EncoderDecoder
+from .generation import generate, sample
 from .layers import GELU, Dropout, Embedding, LayerNorm, Linear, ReLU, Tanh
 from .module import Module, ModuleList, Parameter, Sequential
 from .pooling import AdditiveAttention, AttentionPooling, DotProductAttention, GaussianAttention
 from .positions import LearnedPositions, RotaryPositions, SinusoidalPositions
-from .transformer import GPT, TransformerBlock, generate
+from .transformer import GPT, TransformerBlock
 
 __all__ = [
     "GELU",
@@ -17,6 +20,7 @@ __all__ = [
     "DotProductAttention",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
     "GaussianAttention",
     "KeyValueCache",
     "LayerNorm",
@@ -32,8 +36,12 @@ __all__ = [
     "SinusoidalPositions",
     "Tanh",
     "TransformerBlock",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
+    "analysis",
     "functional",
     "generate",
     "masks",
+    "sample",
     "utils",
 ]

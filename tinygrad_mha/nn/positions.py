@@ -6,8 +6,7 @@ import numpy as np
 
 from .. import ops
 from ..engine import Tensor
-from .layers import Embedding
-from .module import Module
+from .module import Module, Parameter
 
 
 class LearnedPositions(Module):
@@ -22,8 +21,8 @@ class LearnedPositions(Module):
 
     Attributes
     ----------
-    table : Embedding
-        ``(context, d)``.
+    weight : Parameter
+        ``(context, d)``, at first standard normal.
 
     Examples
     --------
@@ -35,7 +34,7 @@ class LearnedPositions(Module):
     def __init__(self, context: int, embed_dim: int) -> None:
         super().__init__()
         self.context = context
-        self.table = Embedding(context, embed_dim)
+        self.weight = Parameter(ops.randn(context, embed_dim))
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
         """Add to ``(..., T, d)`` the rows of the positions offset … offset + T − 1."""
@@ -45,7 +44,7 @@ class LearnedPositions(Module):
                 f"LearnedPositions: x has shape {x.shape} and begins at offset={offset}, but there "
                 f"are only context={self.context} positions"
             )
-        y: Tensor = x + self.table(ops.arange(offset, end))
+        y: Tensor = x + ops.embedding(self.weight, ops.arange(offset, end))
         return y
 
 
