@@ -75,6 +75,22 @@ def _additive_scores(torch: Any, query: Any, key: Any, weight: Any) -> Any:
     return torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ weight
 
 
+def _attention(
+    torch: Any, query: Any, key: Any, value: Any, scale: float,
+    mask: Any = None, bias: Any = None, is_causal: bool = False,
+) -> Any:  # fmt: skip
+    scores = query @ key.mT * scale
+    seen = torch.ones(scores.shape[-2:], dtype=torch.bool)
+    if is_causal:
+        seen = seen.tril()
+    if mask is not None:
+        seen = seen & torch.as_tensor(mask)
+    if bias is not None:
+        seen = seen & ~torch.as_tensor(bias).isneginf()
+        scores = scores + torch.as_tensor(bias).nan_to_num(neginf=0.0).to(scores.dtype)
+    return _masked_softmax(torch, scores, seen) @ value
+
+
 #: Operations that PyTorch does not have under one name, as it would write them. Input tensors come
 #: in the operation's order; the other arguments by name, all of them.
 COMPOSITIONS: dict[str, Callable[..., Any]] = {
@@ -102,6 +118,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "scaled_mask": lambda torch, x, keep, p: x * keep / (1 - p),
     "dot_scores": lambda torch, query, key, scale: query @ key.mT * scale,
     "additive_scores": _additive_scores,
+    "attention": _attention,
 }
 
 

@@ -16,7 +16,9 @@ import numpy as np
 from numba import types
 
 from . import elements, matrix, reference, rows
+from . import fused_attention as fused
 from .jit import source, target
+from .simd import REGISTER_BYTES
 from .threads import get_num_threads, over_ranges
 
 Array = np.ndarray
@@ -62,6 +64,14 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     elements.erf: lambda t: (_in(t, 1), _out(t, 1), _i, _i),
     elements.adamw: lambda t: (
         _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
+    ),
+    fused.attention: lambda t: (
+        *(3 * (_in(t, 3),)), _in(types.uint8, 2), _b, _in(t, 2), _b, _out(types.int64, 2),
+        _b, _f8, _out(t, 3), _out(t, 2), _i, _i,
+    ),
+    fused.attention_backward: lambda t: (
+        *(5 * (_in(t, 3),)), _in(t, 2), _in(types.uint8, 2), _b, _in(t, 2), _b,
+        _out(types.int64, 2), _b, _f8, *(3 * (_out(t, 3),)), _i, _i,
     ),
 }  # fmt: skip
 
@@ -294,6 +304,96 @@ def layer_norm_backward(
     _share(part, len(flat), flat.size)
     total = sum((sums[start] for start in sorted(sums)), np.zeros((2, n), x.dtype))
     return dx.reshape(x.shape), total[0], total[1]
+
+
+# -- attention ------------------------------------------------------------------------------
+
+
+def _items_of(x: Array, batch: tuple[int, ...]) -> Array:
+    """(..., T, p) as (items, T, p), consecutive, with zeros up to a whole vector of p."""
+    length, width = x.shape[-2:]
+    whole = np.broadcast_to(x, (*batch, length, width)).reshape(-1, length, width)
+    missing = -width % (REGISTER_BYTES // x.itemsize)
+    if missing:
+        return np.pad(whole, ((0, 0), (0, 0), (0, missing)))
+    return np.ascontiguousarray(whole)
+
+
+def _restrictions(
+    mask: Array | None, bias: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[Any, ...]:
+    """Mask, whether there is one, bias, whether there is one, and where each item's begin."""
+    items = math.prod(shape[:-2])
+    offsets = np.zeros((items, 2), np.int64)
+    found: list[Any] = []
+    for column, (given, kind) in enumerate(((mask, np.dtype(np.uint8)), (bias, dtype))):
+        if given is None:
+            found += [np.zeros((1, 1), kind), False]
+            continue
+        # consecutive before it is broadcast: no stride is negative, and nothing is multiplied
+        whole = np.broadcast_to(np.ascontiguousarray(given), shape)
+        where = np.indices(shape[:-2]).reshape(len(shape) - 2, items)
+        for indices, stride in zip(where, whole.strides[:-2], strict=True):
+            offsets[:, column] += indices * (stride // whole.itemsize)
+        found += [whole[(0,) * (len(shape) - 2)].view(kind), True]
+    return (*found, offsets)
+
+
+def _share_items(run: Callable[[int, int], object], count: int, products: int) -> None:
+    """Run over all items, by several threads where that pays."""
+    if products < PARALLEL_PRODUCTS or get_num_threads() == 1:
+        run(0, count)
+    else:
+        over_ranges(run, count)
+
+
+def attention(
+    q: Array, k: Array, v: Array,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
+    batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    length, keys, width = q.shape[-2], k.shape[-2], v.shape[-1]
+    if 0 in (*batch, length, keys, width, q.shape[-1]):
+        return reference.attention(q, k, v, mask, bias, causal, scale)
+    run = _kernel(fused.attention, q.dtype)
+    qs, ks, vs = (_items_of(x, batch) for x in (q, k, v))
+    limits = _restrictions(mask, bias, (*batch, length, keys), q.dtype)
+    out, lse = np.empty((*qs.shape[:2], vs.shape[2]), q.dtype), np.empty(qs.shape[:2], q.dtype)
+    blocks = len(qs) * -(-length // fused.QUERIES)
+    _share_items(
+        lambda i, j: run(qs, ks, vs, *limits, causal, scale, out, lse, i, j),
+        blocks,
+        qs.size * keys,
+    )
+    return out[..., :width].reshape(*batch, length, width), lse.reshape(*batch, length)
+
+
+def attention_backward(
+    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Gradients of q, k and v, with the batch axes of `dout`."""
+    batch, length, keys = dout.shape[:-2], q.shape[-2], k.shape[-2]
+    if 0 in (*batch, length, keys, v.shape[-1], q.shape[-1]):
+        return reference.attention_backward(
+            dout, q, k, v, out, lse, mask, bias, causal, scale
+        )  # fmt: skip
+    run = _kernel(fused.attention_backward, q.dtype)
+    given = [_items_of(x, batch) for x in (dout, q, k, v, out)]
+    limits = _restrictions(mask, bias, (*batch, length, keys), q.dtype)
+    flat = np.ascontiguousarray(lse).reshape(-1, length)
+    grown = [np.empty(x.shape, q.dtype) for x in given[1:4]]
+    _share_items(
+        lambda i, j: run(*given, flat, *limits, causal, scale, *grown, i, j),
+        len(flat),
+        given[1].size * keys,
+    )
+    dq, dk, dv = (
+        d[..., : x.shape[-1]].reshape(*batch, *x.shape[-2:])
+        for d, x in zip(grown, (q, k, v), strict=True)
+    )
+    return dq, dk, dv
 
 
 # -- elements -------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def _seen(x, at, penalty, seen, left, lanes, masked):  # type: ignore[no-untyped
 
 
 @inner
-def _maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-untyped-def]
+def maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-untyped-def]
     """Return the largest of the visible numbers of a row; a nan does not count."""
     top = splat(x.dtype.type(-np.inf))
     j = 0
@@ -84,7 +84,7 @@ def _maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-
 
 
 @inner
-def _exp_of_row(x, at, n, lanes, penalty, seen, masked, top, y):  # type: ignore[no-untyped-def]
+def exp_of_row(x, at, n, lanes, penalty, seen, masked, top, y):  # type: ignore[no-untyped-def]
     """Write exp(x − top) of a row to y, and return the sum."""
     tops, total = splat(top), splat(x.dtype.type(0))
     whole = 0 if masked else n - n % lanes
@@ -101,7 +101,7 @@ def _exp_of_row(x, at, n, lanes, penalty, seen, masked, top, y):  # type: ignore
 
 
 @inner
-def _scale_row(y, at, n, lanes, factor):  # type: ignore[no-untyped-def]
+def scale_row(y, at, n, lanes, factor):  # type: ignore[no-untyped-def]
     """Multiply a row by a number, in place."""
     scale, whole = splat(factor), n - n % lanes
     for j in range(0, whole, lanes):
@@ -112,7 +112,7 @@ def _scale_row(y, at, n, lanes, factor):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _of_nothing(x, at, n, penalty, seen, masked):  # type: ignore[no-untyped-def]
+def of_nothing(x, at, n, penalty, seen, masked):  # type: ignore[no-untyped-def]
     """Sum up a row without a visible number above −∞: 0, or nan if one of them is nan."""
     for j in range(n):
         if np.isnan(x[at + j]) and not (masked and penalty[seen + j] < 0):
@@ -130,12 +130,12 @@ def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
     x, p, y = memory(X), memory(P), memory(Y)
     for i in range(first, last):
         at, seen = i * n, (i % P.shape[0]) * n
-        top = _maximum_of_row(x, at, n, lanes, p, seen, masked)
+        top = maximum_of_row(x, at, n, lanes, p, seen, masked)
         if masked and top == -np.inf:
-            y[at : at + n] = _of_nothing(x, at, n, p, seen, masked)
+            y[at : at + n] = of_nothing(x, at, n, p, seen, masked)
             continue
-        total = _exp_of_row(x, at, n, lanes, p, seen, masked, top, y)  # nan if a number is
-        _scale_row(y, at, n, lanes, x.dtype.type(1) / total)
+        total = exp_of_row(x, at, n, lanes, p, seen, masked, top, y)  # nan if a number is
+        scale_row(y, at, n, lanes, x.dtype.type(1) / total)
 
 
 @kernel
@@ -164,9 +164,9 @@ def logsumexp(X, LSE, first, last):  # type: ignore[no-untyped-def]
     none, lowest = x.dtype.type(0), x.dtype.type(-np.inf)
     for i in range(first, last):
         at = i * n
-        top = _maximum_of_row(x, at, n, lanes, x, 0, False)
+        top = maximum_of_row(x, at, n, lanes, x, 0, False)
         if np.isinf(top):  # all −∞ gives −∞, one +∞ gives +∞; the difference below would be nan
-            LSE[i] = top + _of_nothing(x, at, n, x, 0, False)
+            LSE[i] = top + of_nothing(x, at, n, x, 0, False)
             continue
         tops, total, whole = splat(top), splat(none), n - n % lanes
         for j in range(0, whole, lanes):
