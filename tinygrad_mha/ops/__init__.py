@@ -9,6 +9,15 @@ from .attention import (
     scaled_dot_product_attention,
 )
 from .creation import arange, astype, clone, eye, from_numpy, full, ones, zeros
+from .distance import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+)
 from .einsum import einsum
 from .elementwise import (
     add,
@@ -37,7 +46,17 @@ from .elementwise import (
 from .heads import merge_heads, split_heads
 from .index import embedding, getitem
 from .linalg import linear, matmul
-from .loss import cross_entropy
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    gaussian_nll_loss,
+    kl_div,
+    margin_ranking_loss,
+    nll_loss,
+    poisson_nll_loss,
+    soft_margin_loss,
+)
 from .normalize import layer_norm, log_softmax, masked_softmax, softmax
 from .products import (
     addbmm,
@@ -78,10 +97,14 @@ __all__ = [
     "astype",
     "attention_weights",
     "baddbmm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "bmm",
     "cat",
     "chain_matmul",
     "clone",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "div",
     "dot",
@@ -97,14 +120,19 @@ __all__ = [
     "flatten",
     "from_numpy",
     "full",
+    "gaussian_nll_loss",
     "ge",
     "gelu",
     "generator",
     "ger",
     "getitem",
     "gt",
+    "hinge_embedding_loss",
+    "huber_loss",
     "inner",
+    "kl_div",
     "kron",
+    "l1_loss",
     "layer_norm",
     "le",
     "linear",
@@ -112,20 +140,24 @@ __all__ = [
     "log_softmax",
     "lt",
     "manual_seed",
+    "margin_ranking_loss",
     "masked_fill",
     "masked_softmax",
     "matmul",
     "mean",
     "merge_heads",
     "mm",
+    "mse_loss",
     "mul",
     "multi_dot",
     "mv",
     "ne",
     "neg",
+    "nll_loss",
     "ones",
     "outer",
     "permute",
+    "poisson_nll_loss",
     "pow",
     "rand",
     "randint",
@@ -134,6 +166,8 @@ __all__ = [
     "reshape",
     "scaled_dot_product_attention",
     "sigmoid",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "split_heads",
     "sqrt",
