@@ -119,6 +119,13 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "dot_scores": lambda torch, query, key, scale: query @ key.mT * scale,
     "additive_scores": _additive_scores,
     "attention": _attention,
+    "bernoulli_nll": lambda torch, x, target: torch.nn.functional.binary_cross_entropy(
+        x, target, reduction="none"
+    ),
+    "huber": lambda torch, x, delta: torch.nn.functional.huber_loss(
+        x, torch.zeros_like(x), reduction="none", delta=delta
+    ),
+    "logistic_nll": lambda torch, x: -torch.nn.functional.logsigmoid(x),
 }
 
 

@@ -6,6 +6,15 @@ from . import numpy_protocol, operators
 from .attention import additive_scores, attention_weights, dot_scores, scaled_dot_product_attention
 from .creation import arange, astype, clone, eye, from_numpy, full, ones, zeros
 from .diagonal import diag, diag_embed, diagonal, tril, triu
+from .distance import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    smooth_l1_loss,
+)
 from .einsum import einsum
 from .elementwise import (
     add,
@@ -50,7 +59,17 @@ from .join import (
     vstack,
 )
 from .linalg import linear, matmul
-from .loss import cross_entropy
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    gaussian_nll_loss,
+    kl_div,
+    margin_ranking_loss,
+    nll_loss,
+    poisson_nll_loss,
+    soft_margin_loss,
+)
 from .normalize import layer_norm, log_softmax, masked_softmax, softmax
 from .pad import pad
 from .products import (
@@ -121,6 +140,8 @@ __all__ = [
     "astype",
     "attention_weights",
     "baddbmm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "bmm",
     "broadcast_tensors",
     "broadcast_to",
@@ -129,6 +150,8 @@ __all__ = [
     "chunk",
     "clone",
     "contiguous",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "diag",
     "diag_embed",
@@ -151,20 +174,25 @@ __all__ = [
     "from_numpy",
     "full",
     "gather",
+    "gaussian_nll_loss",
     "ge",
     "gelu",
     "generator",
     "ger",
     "getitem",
     "gt",
+    "hinge_embedding_loss",
     "hstack",
+    "huber_loss",
     "index_add",
     "index_copy",
     "index_fill",
     "index_put",
     "index_select",
     "inner",
+    "kl_div",
     "kron",
+    "l1_loss",
     "layer_norm",
     "le",
     "linear",
@@ -172,6 +200,7 @@ __all__ = [
     "log_softmax",
     "lt",
     "manual_seed",
+    "margin_ranking_loss",
     "masked_fill",
     "masked_scatter",
     "masked_select",
@@ -182,16 +211,19 @@ __all__ = [
     "mm",
     "moveaxis",
     "movedim",
+    "mse_loss",
     "mul",
     "multi_dot",
     "mv",
     "narrow",
     "ne",
     "neg",
+    "nll_loss",
     "ones",
     "outer",
     "pad",
     "permute",
+    "poisson_nll_loss",
     "pow",
     "rand",
     "randint",
@@ -207,6 +239,8 @@ __all__ = [
     "scatter_reduce",
     "select",
     "sigmoid",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "split",
     "split_heads",

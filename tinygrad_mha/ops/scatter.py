@@ -486,9 +486,7 @@ def masked_select(x: Any, mask: Any) -> Any:
     """
     array = _mask(x, mask, "masked_select")
     shape = np.broadcast_shapes(array.shape, x.shape)
-    y = advanced_index(
-        x if x.shape == shape else expand(x, shape), np.broadcast_to(array, shape)
-    )
+    y = advanced_index(x if x.shape == shape else expand(x, shape), np.broadcast_to(array, shape))
     return y
 
 
