@@ -157,6 +157,7 @@ class Op(Generic[P]):
         self.rules: dict[str, Rule] = {}
         self.fused: Rule | None = None
         self.saved_names: tuple[str, ...] = ()
+        self.saves_values = False
         self._read_signature(inputs)
         self.__doc__ = forward.__doc__
         self.__name__ = self.name
@@ -254,6 +255,10 @@ class Op(Generic[P]):
             for name in self.input_names
         )
         self._saves_shapes = any(name.endswith("_shape") for name in self.saved_names)
+        # shapes and plain arguments need not be freed: without values a second backward is legal
+        self.saves_values = any(
+            name in (*self.input_names, "out", *self.extras) for name in self.saved_names
+        )
 
     @property
     def differentiable(self) -> bool:
