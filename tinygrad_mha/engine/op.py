@@ -165,6 +165,7 @@ class Op(Generic[P]):
         self.rules: dict[str, Rule] = {}
         self.fused: Rule | None = None
         self.saved_names: tuple[str, ...] = ()
+        self.saves_values = False
         self._read_signature(inputs)
         every = tuple(range(self._count)) if promote is True or floating else ()
         self._promoted = promote if isinstance(promote, tuple) else every
@@ -267,6 +268,10 @@ class Op(Generic[P]):
             for name in self.input_names
         )
         self._saves_shapes = any(name.endswith("_shape") for name in self.saved_names)
+        # shapes and plain arguments need not be freed: without values a second backward is legal
+        self.saves_values = any(
+            name in (*self.input_names, "out", *self.extras) for name in self.saved_names
+        )
 
     @property
     def differentiable(self) -> bool:
