@@ -119,7 +119,6 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
     "hardsigmoid": lambda torch, x: torch.nn.functional.relu6(x + 3) / 6,
     "floor_divide": lambda torch, a, b: torch.div(a, b, rounding_mode="floor"),
-    "embedding": lambda torch, weight, index: torch.nn.functional.embedding(index, weight),
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,
