@@ -240,7 +240,7 @@ def silu_dx(dy: Value, x: Value) -> Value:
 @elementwise("y = x · tanh(ln(1 + eˣ))", samples=one(), floating=True, torch="nn.functional.mish")
 def mish(x: Value) -> Value:
     """Smooth activation with a dip below 0, elementwise (Misra 2019, eq. 1)."""
-    return x * np.tanh(np.logaddexp(x, 0 * x))
+    return x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 
 
 @mish.gradient("x", "dx = dy · (t + x · σ(x) · (1 − t²)), t = tanh(ln(1 + eˣ))")
