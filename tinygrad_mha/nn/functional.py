@@ -1,27 +1,43 @@
 """The layers' functions without the layers: ``import tinygrad_mha.nn.functional as F``."""
 
+from typing import Any
+
+from .. import ops
 from ..ops import (
     additive_scores,
     attention_weights,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
     celu,
+    cosine_embedding_loss,
+    cosine_similarity,
     cross_entropy,
     dot_scores,
     dropout,
     elu,
-    embedding,
+    gaussian_nll_loss,
     gelu,
     glu,
     hardsigmoid,
     hardswish,
     hardtanh,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
     layer_norm,
     leaky_relu,
     linear,
     log_softmax,
     logsigmoid,
+    margin_ranking_loss,
     masked_softmax,
     merge_heads,
     mish,
+    mse_loss,
+    nll_loss,
+    pad,
+    poisson_nll_loss,
     prelu,
     relu,
     relu6,
@@ -29,6 +45,8 @@ from ..ops import (
     selu,
     sigmoid,
     silu,
+    smooth_l1_loss,
+    soft_margin_loss,
     softmax,
     softplus,
     softsign,
@@ -38,28 +56,69 @@ from ..ops import (
     threshold,
 )
 
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Rows of a table, one per index; :func:`tinygrad_mha.embedding`, indices first.
+
+    Parameters
+    ----------
+    input : integer Tensor
+        Any shape ``(...)``; from 0 to num_embeddings − 1.
+    weight : Tensor
+        ``(num_embeddings, d)``.
+    padding_idx : int, optional
+        A row that gets no gradient.
+
+    Returns
+    -------
+    Tensor
+        ``(..., d)``.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.functional.embedding(tm.tensor([1]), tm.tensor([[0.0], [2.0]]))
+    tensor([[2.]])
+    """
+    return ops.embedding(weight, input, padding_idx)
+
+
 __all__ = [
     "additive_scores",
     "attention_weights",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "celu",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dot_scores",
     "dropout",
     "elu",
     "embedding",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "masked_softmax",
     "merge_heads",
     "mish",
+    "mse_loss",
+    "nll_loss",
+    "pad",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
@@ -67,6 +126,8 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softplus",
     "softsign",

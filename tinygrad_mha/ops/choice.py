@@ -35,6 +35,8 @@ choose = elementwise(
         Sample((np.zeros((2, 0), bool), (1,), ())),
     ),
     method=False,
+    promote=(1, 2),
+    inplace=False,
 )(_choose)
 
 
@@ -111,6 +113,7 @@ def nothing(dy: Value) -> Value:
         Sample(((), np.array(True), ())),
         Sample(((0, 2), np.array([True, False]), ())),
     ),
+    promote=False,
 )
 def masked_fill(x: Value, mask: Value, value: Value) -> Value:
     """Put `value` where `mask` is True.
@@ -223,23 +226,38 @@ def clamp_dmax(dy: Value, x: Value, min: Value | None, max: Value) -> Value:
     return choose(x > max if min is None else (x > max) | (max < min), dy, 0.0)
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+def clip(input: Any, min: Any = None, max: Any = None) -> Any:
     """Bring what is below `min` up to it and what is above `max` down to it; as :func:`clamp`."""
-    return clamp(x, min, max)
+    return clamp(input, min, max)
 
 
-def clamp_min(x: Any, min: Any) -> Any:
+def clamp_min(input: Any, min: Any) -> Any:
     """Bring what is below `min` up to it; a :func:`clamp` on one side."""
-    return clamp(x, min, None)
+    return clamp(input, min, None)
 
 
-def clamp_max(x: Any, max: Any) -> Any:
+def clamp_max(input: Any, max: Any) -> Any:
     """Bring what is above `max` down to it; a :func:`clamp` on one side."""
-    return clamp(x, None, max)
+    return clamp(input, None, max)
 
 
-for _function in (clip, clamp_min, clamp_max):
-    setattr(Tensor, _function.__name__, _function)
+def _clip_(self: Tensor, min: Any = None, max: Any = None) -> Any:
+    """In-place version of :meth:`clip`; returns the tensor itself."""
+    return self.clamp_(min, max)
+
+
+def _clamp_min_(self: Tensor, min: Any) -> Any:
+    """In-place version of :meth:`clamp_min`; returns the tensor itself."""
+    return self.clamp_(min, None)
+
+
+def _clamp_max_(self: Tensor, max: Any) -> Any:
+    """In-place version of :meth:`clamp_max`; returns the tensor itself."""
+    return self.clamp_(None, max)
+
+
+for _function in (clip, clamp_min, clamp_max, _clip_, _clamp_min_, _clamp_max_):
+    setattr(Tensor, _function.__name__.lstrip("_"), _function)
 
 
 # -- the larger, the smaller --------------------------------------------------------
