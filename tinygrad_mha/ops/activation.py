@@ -240,7 +240,7 @@ def silu_dx(dy: Value, x: Value) -> Value:
 @elementwise("y = x · tanh(ln(1 + eˣ))", samples=one(), floating=True, torch="nn.functional.mish")
 def mish(x: Value) -> Value:
     """Smooth activation with a dip below 0, elementwise (Misra 2019, eq. 1)."""
-    return x * np.tanh(np.logaddexp(x, 0 * x))
+    return x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 
 
 @mish.gradient("x", "dx = dy · (t + x · σ(x) · (1 − t²)), t = tanh(ln(1 + eˣ))")
@@ -296,12 +296,12 @@ def gelu_backward(
     return (kernels.gelu_backward(dy, x, approximate == "tanh"),)
 
 
-def glu(x: Any, dim: int = -1) -> Any:
+def glu(input: Any, dim: int = -1) -> Any:
     """Gate one half of the channels by the other: a · σ(b) (Dauphin et al. 2017, eq. 1).
 
     Parameters
     ----------
-    x : Tensor
+    input : Tensor
         The halves a and b, along `dim`.
     dim : int, default -1
         Which axis to halve.
@@ -309,7 +309,7 @@ def glu(x: Any, dim: int = -1) -> Any:
     Raises
     ------
     ValueError
-        The size along `dim` is odd, or `x` is 0-d.
+        The size along `dim` is odd, or `input` is 0-d.
     IndexError
         `dim` is out of range.
 
@@ -319,14 +319,14 @@ def glu(x: Any, dim: int = -1) -> Any:
     >>> tm.nn.functional.glu(tm.tensor([4.0, 0.0]))
     tensor([2.])
     """
-    if x.ndim == 0:
+    if input.ndim == 0:
         raise ValueError("glu: a 0-d tensor has no axis to halve")
-    dim = from_left(dim, x.ndim)
-    half, odd = divmod(x.shape[dim], 2)
+    dim = from_left(dim, input.ndim)
+    half, odd = divmod(input.shape[dim], 2)
     if odd:
-        raise ValueError(f"glu: the size along dim {dim} of shape {x.shape} is odd; halve it")
+        raise ValueError(f"glu: the size along dim {dim} of shape {input.shape} is odd; halve it")
     before = (slice(None),) * dim
-    return x[(*before, slice(half))] * sigmoid(x[(*before, slice(half, None))])
+    return input[(*before, slice(half))] * sigmoid(input[(*before, slice(half, None))])
 
 
 # -- smooth steps -------------------------------------------------------------------
@@ -440,7 +440,7 @@ def hardtanh_dx(dy: Value, x: Value, min_val: float, max_val: float) -> Value:
     return choose((plain(x) <= min_val) | (plain(x) >= max_val), 0.0, dy)
 
 
-def relu6(x: Any) -> Any:
+def relu6(input: Any) -> Any:
     """Rectified linear unit that ends at 6; a :func:`hardtanh` from 0 to 6.
 
     Examples
@@ -449,7 +449,7 @@ def relu6(x: Any) -> Any:
     >>> tm.nn.functional.relu6(tm.tensor([-1.0, 3.0, 9.0]))
     tensor([0., 3., 6.])
     """
-    return hardtanh(x, 0.0, 6.0)
+    return hardtanh(input, 0.0, 6.0)
 
 
 @elementwise(

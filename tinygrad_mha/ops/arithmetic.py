@@ -344,7 +344,7 @@ def pow_da(dy: Value, a: Value, b: Value) -> Value:
     if isinstance(b, int | float):  # the plain number: x² should not cost a power
         if b == 0:
             return nothing(dy)
-        return dy * (2 * a) if b == 2 else dy * (b * a ** (b - 1))
+        return dy * (2 * a) if b == 2 else dy * (b * pow(a, b - 1))
     return dy * choose(b == 0, 0.0, b * a ** choose(b == 0, 1.0, b - 1))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..engine import Sample, Tensor
 from ..engine.op import Value, plain
+from ..engine.tensor import weak
 from .define import elementwise, one, two
 
 # -- where --------------------------------------------------------------------------
@@ -35,6 +36,7 @@ choose = elementwise(
     ),
     method=False,
     promote=(1, 2),
+    inplace=False,
 )(_choose)
 
 
@@ -86,12 +88,12 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         return tuple(Tensor(found) for found in np.nonzero(np.atleast_1d(plain(condition))))
     if input is None or other is None:
         raise TypeError("where: give both, input and other, or neither")
-    return choose(condition, input, other)
+    return choose(condition, weak(input), weak(other))
 
 
 def _where_method(self: Tensor, condition: Any, other: Any) -> Any:
     """Keep the elements where `condition` is True, take those of `other` elsewhere."""
-    return choose(condition, self, other)
+    return choose(condition, self, weak(other))
 
 
 setattr(Tensor, "where", _where_method)  # noqa: B010  (an assignment would not type-check)
@@ -104,7 +106,6 @@ def nothing(dy: Value) -> Value:
 
 @elementwise(
     "y = value where mask else x",
-    promote=False,
     samples=(
         Sample(((2, 3), np.array([True, False, True]), 0.5)),
         Sample(((2, 3), np.array([[True], [False]]), ())),
@@ -112,6 +113,7 @@ def nothing(dy: Value) -> Value:
         Sample(((), np.array(True), ())),
         Sample(((0, 2), np.array([True, False]), ())),
     ),
+    promote=False,
 )
 def masked_fill(x: Value, mask: Value, value: Value) -> Value:
     """Put `value` where `mask` is True.
@@ -224,23 +226,38 @@ def clamp_dmax(dy: Value, x: Value, min: Value | None, max: Value) -> Value:
     return choose(x > max if min is None else (x > max) | (max < min), dy, 0.0)
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+def clip(input: Any, min: Any = None, max: Any = None) -> Any:
     """Bring what is below `min` up to it and what is above `max` down to it; as :func:`clamp`."""
-    return clamp(x, min, max)
+    return clamp(input, min, max)
 
 
-def clamp_min(x: Any, min: Any) -> Any:
+def clamp_min(input: Any, min: Any) -> Any:
     """Bring what is below `min` up to it; a :func:`clamp` on one side."""
-    return clamp(x, min, None)
+    return clamp(input, min, None)
 
 
-def clamp_max(x: Any, max: Any) -> Any:
+def clamp_max(input: Any, max: Any) -> Any:
     """Bring what is above `max` down to it; a :func:`clamp` on one side."""
-    return clamp(x, None, max)
+    return clamp(input, None, max)
 
 
-for _function in (clip, clamp_min, clamp_max):
-    setattr(Tensor, _function.__name__, _function)
+def _clip_(self: Tensor, min: Any = None, max: Any = None) -> Any:
+    """In-place version of :meth:`clip`; returns the tensor itself."""
+    return self.clamp_(min, max)
+
+
+def _clamp_min_(self: Tensor, min: Any) -> Any:
+    """In-place version of :meth:`clamp_min`; returns the tensor itself."""
+    return self.clamp_(min, None)
+
+
+def _clamp_max_(self: Tensor, max: Any) -> Any:
+    """In-place version of :meth:`clamp_max`; returns the tensor itself."""
+    return self.clamp_(None, max)
+
+
+for _function in (clip, clamp_min, clamp_max, _clip_, _clamp_min_, _clamp_max_):
+    setattr(Tensor, _function.__name__.lstrip("_"), _function)
 
 
 # -- the larger, the smaller --------------------------------------------------------

@@ -62,6 +62,8 @@ def ge(a: Value, b: Value) -> Value:
 @elementwise(
     "y = |a − b| ≤ atol + rtol · |b|",
     symbol="≈",
+    promote=False,
+    inplace=False,
     samples=(*two(), *two(rtol=0.5, atol=0.1, equal_nan=True)),
 )
 def isclose(
@@ -106,7 +108,7 @@ def isclose(
 
 
 def allclose(
-    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
     """Whether all elements are close, in the sense of :func:`isclose`.
 
@@ -116,10 +118,10 @@ def allclose(
     >>> tm.allclose(tm.tensor([1.0, 2.0]), tm.tensor([1.0, 2.0 + 1e-6]))
     True
     """
-    return bool(np.all(plain(isclose(a, b, rtol, atol, equal_nan))))
+    return bool(np.all(plain(isclose(input, other, rtol, atol, equal_nan))))
 
 
-def equal(a: Any, b: Any) -> bool:
+def equal(input: Any, other: Any) -> bool:
     """Whether two tensors have the same shape and the same elements.
 
     Examples
@@ -128,7 +130,7 @@ def equal(a: Any, b: Any) -> bool:
     >>> tm.equal(tm.ones(2), tm.ones(2)), tm.equal(tm.ones(2), tm.ones(1))
     (True, False)
     """
-    return np.array_equal(plain(a), plain(b))
+    return np.array_equal(plain(input), plain(other))
 
 
 for _function in (allclose, equal):
@@ -138,19 +140,19 @@ for _function in (allclose, equal):
 # -- what kind of number ------------------------------------------------------------
 
 
-@elementwise("y = x is no number", ufunc=np.isnan, samples=one())
+@elementwise("y = x is no number", ufunc=np.isnan, inplace=False, samples=one())
 def isnan(x: Value) -> Value:
     """Whether it is nan, elementwise."""
     return np.isnan(x)
 
 
-@elementwise("y = |x| is ∞", ufunc=np.isinf, samples=one())
+@elementwise("y = |x| is ∞", ufunc=np.isinf, inplace=False, samples=one())
 def isinf(x: Value) -> Value:
     """Whether it is ∞ or −∞, elementwise."""
     return np.isinf(x)
 
 
-@elementwise("y = |x| < ∞", ufunc=np.isfinite, samples=one())
+@elementwise("y = |x| < ∞", ufunc=np.isfinite, inplace=False, samples=one())
 def isfinite(x: Value) -> Value:
     """Whether it is neither infinite nor nan, elementwise."""
     return np.isfinite(x)

@@ -32,7 +32,7 @@ from .elementwise import (
 )
 from .linalg import matmul
 
-_BINARY = {
+_BINARY: dict[str, Op[Any]] = {
     "add": add,
     "sub": sub,
     "mul": mul,
@@ -45,7 +45,7 @@ _BINARY = {
     "or": bitwise_or,
     "xor": bitwise_xor,
 }
-_COMPARISONS = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
+_COMPARISONS: dict[str, Op[Any]] = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
 _UNARY = {"neg": neg, "abs": abs, "invert": bitwise_not}
 _OPERANDS = (Tensor, np.ndarray, int, float, np.generic)
 
