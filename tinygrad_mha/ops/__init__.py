@@ -57,7 +57,8 @@ from .loss import (
     poisson_nll_loss,
     soft_margin_loss,
 )
-from .normalize import layer_norm, log_softmax, masked_softmax, softmax
+from .normalize import log_softmax, masked_softmax, softmax, softmin
+from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from .products import (
     addbmm,
     addmm,
@@ -97,6 +98,7 @@ __all__ = [
     "astype",
     "attention_weights",
     "baddbmm",
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "bmm",
@@ -126,10 +128,12 @@ __all__ = [
     "generator",
     "ger",
     "getitem",
+    "group_norm",
     "gt",
     "hinge_embedding_loss",
     "huber_loss",
     "inner",
+    "instance_norm",
     "kl_div",
     "kron",
     "l1_loss",
@@ -154,6 +158,7 @@ __all__ = [
     "ne",
     "neg",
     "nll_loss",
+    "normalize",
     "ones",
     "outer",
     "permute",
@@ -164,11 +169,13 @@ __all__ = [
     "randn",
     "relu",
     "reshape",
+    "rms_norm",
     "scaled_dot_product_attention",
     "sigmoid",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmin",
     "split_heads",
     "sqrt",
     "squeeze",
