@@ -17,7 +17,6 @@ from .reduce import sum
 from .reduction import REDUCTIONS, reduced, resolve
 from .shape import permute, reshape
 
-
 # -- one class out of many -----------------------------------------------------------------
 
 
