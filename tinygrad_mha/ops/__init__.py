@@ -164,7 +164,8 @@ from .loss import (
     poisson_nll_loss,
     soft_margin_loss,
 )
-from .normalize import layer_norm, log_softmax, masked_softmax, softmax
+from .normalize import log_softmax, masked_softmax, softmax, softmin
+from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from .pad import pad
 from .products import (
     addbmm,
@@ -259,6 +260,7 @@ __all__ = [
     "atanh",
     "attention_weights",
     "baddbmm",
+    "batch_norm",
     "bernoulli",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -330,6 +332,7 @@ __all__ = [
     "ger",
     "getitem",
     "glu",
+    "group_norm",
     "gt",
     "hardsigmoid",
     "hardswish",
@@ -345,6 +348,7 @@ __all__ = [
     "index_select",
     "inf",
     "inner",
+    "instance_norm",
     "int32",
     "int64",
     "isclose",
@@ -402,6 +406,7 @@ __all__ = [
     "neg",
     "nll_loss",
     "normal",
+    "normalize",
     "ones",
     "ones_like",
     "outer",
@@ -424,6 +429,7 @@ __all__ = [
     "remainder",
     "repeat_interleave",
     "reshape",
+    "rms_norm",
     "roll",
     "round",
     "rsqrt",
@@ -441,6 +447,7 @@ __all__ = [
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmin",
     "softplus",
     "softsign",
     "split",
