@@ -84,6 +84,10 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "flip": lambda torch, x, dims: x.flip(dims),
     "constant_pad": lambda torch, x, **how: torch.nn.functional.pad(x, mode="constant", **how),
     "embedding": _embedding,
+    "variance": lambda torch, x, **how: x.var(**how),
+    "deviation": lambda torch, x, **how: x.std(**how),
+    "last_largest": lambda torch, x, dim: x.cummax(dim).indices,
+    "last_smallest": lambda torch, x, dim: x.cummin(dim).indices,
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,
@@ -117,4 +121,4 @@ def to_torch(value: Any) -> Any:
 
 def to_numpy(value: Any) -> np.ndarray:
     """The values of a tensor, ours or torch's."""
-    return value.data if isinstance(value, tm.Tensor) else value.detach().numpy()
+    return value.data if isinstance(value, tm.Tensor) else value.detach().numpy(force=True)
