@@ -4,6 +4,7 @@ from ..engine.tensor import Tensor
 from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
 from . import numpy_protocol, operators
 from .attention import additive_scores, attention_weights, dot_scores, scaled_dot_product_attention
+from .counting import argwhere, bincount, bucketize, nonzero, one_hot, searchsorted, unique
 from .creation import (
     arange,
     as_tensor,
@@ -23,6 +24,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .cumulative import cummax, cummin, cumprod, cumsum
 from .diagonal import diag, diag_embed, diagonal, tril, triu
 from .distance import (
     cosine_embedding_loss,
@@ -216,7 +218,7 @@ from .rearrange import (
     t,
     unflatten,
 )
-from .reduce import amax, argmax, mean, sum
+from .reduce import all, amax, amin, any, argmax, argmin, count_nonzero, logsumexp, mean, prod, sum
 from .scatter import (
     gather,
     index_add,
@@ -232,6 +234,8 @@ from .scatter import (
     take_along_dim,
 )
 from .shape import expand, permute, reshape, sum_to, transpose, unsqueeze
+from .sorting import aminmax, argsort, kthvalue, max, median, min, sort, topk
+from .statistics import nanmean, nansum, norm, std, std_mean, var, var_mean, vector_norm
 
 operators.attach(Tensor)
 numpy_protocol.attach(Tensor)
@@ -247,10 +251,17 @@ __all__ = [
     "addmm",
     "addmv",
     "addr",
+    "all",
     "allclose",
     "amax",
+    "amin",
+    "aminmax",
+    "any",
     "arange",
     "argmax",
+    "argmin",
+    "argsort",
+    "argwhere",
     "as_tensor",
     "asin",
     "asinh",
@@ -264,6 +275,7 @@ __all__ = [
     "bernoulli",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "bincount",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -272,6 +284,7 @@ __all__ = [
     "bool",
     "broadcast_tensors",
     "broadcast_to",
+    "bucketize",
     "cat",
     "ceil",
     "celu",
@@ -287,7 +300,12 @@ __all__ = [
     "cosh",
     "cosine_embedding_loss",
     "cosine_similarity",
+    "count_nonzero",
     "cross_entropy",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
     "diag",
     "diag_embed",
     "diagonal",
@@ -357,6 +375,7 @@ __all__ = [
     "isnan",
     "kl_div",
     "kron",
+    "kthvalue",
     "l1_loss",
     "layer_norm",
     "le",
@@ -365,9 +384,9 @@ __all__ = [
     "linear",
     "linspace",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "log_softmax",
     "logaddexp",
     "logical_and",
@@ -377,6 +396,7 @@ __all__ = [
     "logit",
     "logsigmoid",
     "logspace",
+    "logsumexp",
     "lt",
     "manual_seed",
     "margin_ranking_loss",
@@ -385,10 +405,13 @@ __all__ = [
     "masked_select",
     "masked_softmax",
     "matmul",
+    "max",
     "maximum",
     "mean",
+    "median",
     "merge_heads",
     "meshgrid",
+    "min",
     "minimum",
     "mish",
     "mm",
@@ -401,12 +424,17 @@ __all__ = [
     "mv",
     "nan",
     "nan_to_num",
+    "nanmean",
+    "nansum",
     "narrow",
     "ne",
     "neg",
     "nll_loss",
+    "nonzero",
+    "norm",
     "normal",
     "normalize",
+    "one_hot",
     "ones",
     "ones_like",
     "outer",
@@ -416,6 +444,7 @@ __all__ = [
     "poisson_nll_loss",
     "pow",
     "prelu",
+    "prod",
     "rand",
     "rand_like",
     "randint",
@@ -437,6 +466,7 @@ __all__ = [
     "scatter",
     "scatter_add",
     "scatter_reduce",
+    "searchsorted",
     "select",
     "selu",
     "sigmoid",
@@ -450,12 +480,15 @@ __all__ = [
     "softmin",
     "softplus",
     "softsign",
+    "sort",
     "split",
     "split_heads",
     "sqrt",
     "square",
     "squeeze",
     "stack",
+    "std",
+    "std_mean",
     "sub",
     "sum",
     "sum_to",
@@ -471,6 +504,7 @@ __all__ = [
     "tensordot",
     "threshold",
     "tile",
+    "topk",
     "trace",
     "transpose",
     "tril",
@@ -479,8 +513,12 @@ __all__ = [
     "uint8",
     "unbind",
     "unflatten",
+    "unique",
     "unsqueeze",
+    "var",
+    "var_mean",
     "vdot",
+    "vector_norm",
     "vstack",
     "where",
     "zeros",

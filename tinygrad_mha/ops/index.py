@@ -402,7 +402,7 @@ def slices_along(x: Any, dim: int, index: Any, name: str) -> tuple[Any, Any]:
     if positions.ndim > 1:
         raise ValueError(f"{name}: index is one-dimensional, got the shape {positions.shape}")
     if not x.ndim:
-        return x, (...,) if positions.shape == () else (None, positions)
+        return x, (...,)
     return x, (*[slice(None)] * dim, np.atleast_1d(positions))
 
 
