@@ -8,7 +8,6 @@ import numpy as np
 
 from ..engine import Sample, Tensor
 from ..engine.op import Value, plain
-from ..engine.tensor import weak
 from .define import elementwise, one, two
 
 # -- where --------------------------------------------------------------------------
@@ -88,12 +87,12 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         return tuple(Tensor(found) for found in np.nonzero(np.atleast_1d(plain(condition))))
     if input is None or other is None:
         raise TypeError("where: give both, input and other, or neither")
-    return choose(condition, weak(input), weak(other))
+    return choose(condition, input, other)
 
 
 def _where_method(self: Tensor, condition: Any, other: Any) -> Any:
     """Keep the elements where `condition` is True, take those of `other` elsewhere."""
-    return choose(condition, self, weak(other))
+    return choose(condition, self, other)
 
 
 setattr(Tensor, "where", _where_method)  # noqa: B010  (an assignment would not type-check)
