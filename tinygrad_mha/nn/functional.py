@@ -1,43 +1,152 @@
 """The layers' functions without the layers: ``import tinygrad_mha.nn.functional as F``."""
 
+from typing import Any
+
+from .. import ops
 from ..ops import (
     additive_scores,
     attention_weights,
+    batch_norm,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    celu,
+    cosine_embedding_loss,
+    cosine_similarity,
     cross_entropy,
     dot_scores,
     dropout,
-    embedding,
+    elu,
+    gaussian_nll_loss,
     gelu,
+    glu,
+    group_norm,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hinge_embedding_loss,
+    huber_loss,
+    instance_norm,
+    kl_div,
+    l1_loss,
     layer_norm,
+    leaky_relu,
     linear,
     log_softmax,
+    logsigmoid,
+    margin_ranking_loss,
     masked_softmax,
     merge_heads,
+    mish,
+    mse_loss,
+    nll_loss,
+    normalize,
+    one_hot,
+    pad,
+    poisson_nll_loss,
+    prelu,
     relu,
+    relu6,
+    rms_norm,
     scaled_dot_product_attention,
+    selu,
     sigmoid,
+    silu,
+    smooth_l1_loss,
+    soft_margin_loss,
     softmax,
+    softmin,
+    softplus,
+    softsign,
     split_heads,
     tanh,
+    tanhshrink,
+    threshold,
 )
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Rows of a table, one per index; :func:`tinygrad_mha.embedding`, indices first.
+
+    Parameters
+    ----------
+    input : integer Tensor
+        Any shape ``(...)``; from 0 to num_embeddings − 1.
+    weight : Tensor
+        ``(num_embeddings, d)``.
+    padding_idx : int, optional
+        A row that gets no gradient.
+
+    Returns
+    -------
+    Tensor
+        ``(..., d)``.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.functional.embedding(tm.tensor([1]), tm.tensor([[0.0], [2.0]]))
+    tensor([[2.]])
+    """
+    return ops.embedding(weight, input, padding_idx)
+
 
 __all__ = [
     "additive_scores",
     "attention_weights",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dot_scores",
     "dropout",
+    "elu",
     "embedding",
+    "gaussian_nll_loss",
     "gelu",
+    "glu",
+    "group_norm",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "instance_norm",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
+    "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
+    "margin_ranking_loss",
     "masked_softmax",
     "merge_heads",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "poisson_nll_loss",
+    "prelu",
     "relu",
+    "relu6",
+    "rms_norm",
     "scaled_dot_product_attention",
+    "selu",
     "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
+    "softmin",
+    "softplus",
+    "softsign",
     "split_heads",
     "tanh",
+    "tanhshrink",
+    "threshold",
 ]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..engine import Frame, Scope, Tensor
+from ..engine import Frame, Scope, Tensor, touch
 from ..engine.modes import state
 from ..engine.op import plain
 
@@ -170,6 +170,7 @@ class Module:
         for name, parameter in own.items():
             if name in given:
                 parameter.data[...] = given[name]
+                touch((parameter.data,))
 
     def _adapt_state(self, state: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
         """Bring this module's part of a state, under `prefix`, to its own names and shapes.
