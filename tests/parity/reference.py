@@ -106,10 +106,6 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "assign": _assign,
     "overwrite": lambda torch, x, value: x * 0 + value,
     "scatter_add_at": _scatter_add_at,
-    "clamp": _clamp,
-    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
-    "hardsigmoid": lambda torch, x: torch.nn.functional.relu6(x + 3) / 6,
-    "floor_divide": lambda torch, a, b: torch.div(a, b, rounding_mode="floor"),
     "advanced_index": _getitem,
     "add_at": _add_at,
     "put_at": _put_at,
@@ -119,6 +115,10 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "flip": lambda torch, x, dims: x.flip(dims),
     "constant_pad": lambda torch, x, **how: torch.nn.functional.pad(x, mode="constant", **how),
     "embedding": _embedding,
+    "clamp": _clamp,
+    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
+    "hardsigmoid": lambda torch, x: torch.nn.functional.relu6(x + 3) / 6,
+    "floor_divide": lambda torch, a, b: torch.div(a, b, rounding_mode="floor"),
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,
