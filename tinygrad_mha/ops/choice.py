@@ -35,7 +35,6 @@ choose = elementwise(
     ),
     method=False,
     promote=(1, 2),
-    inplace=False,
 )(_choose)
 
 
@@ -105,6 +104,7 @@ def nothing(dy: Value) -> Value:
 
 @elementwise(
     "y = value where mask else x",
+    promote=False,
     samples=(
         Sample(((2, 3), np.array([True, False, True]), 0.5)),
         Sample(((2, 3), np.array([[True], [False]]), ())),
@@ -112,7 +112,6 @@ def nothing(dy: Value) -> Value:
         Sample(((), np.array(True), ())),
         Sample(((0, 2), np.array([True, False]), ())),
     ),
-    promote=False,
 )
 def masked_fill(x: Value, mask: Value, value: Value) -> Value:
     """Put `value` where `mask` is True.
