@@ -51,6 +51,11 @@ def _put_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
     return x.index_put((_index(torch, index),), source)
 
 
+def _multiply_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
+    rows = torch.as_tensor(index)[:, None].expand(source.shape)
+    return x.scatter_reduce(0, rows, source, "prod")
+
+
 def _on_diagonal(torch: Any, x: Any, shape: Any, **where: Any) -> Any:
     return torch.diagonal_scatter(torch.zeros(shape, dtype=x.dtype), x, **where)
 
@@ -113,6 +118,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "advanced_index": _getitem,
     "add_at": _add_at,
     "put_at": _put_at,
+    "multiply_at": _multiply_at,
     "on_diagonal": _on_diagonal,
     "row_order": lambda torch, x: x.contiguous(),
     "repeat": lambda torch, x, sizes: x.repeat(sizes),

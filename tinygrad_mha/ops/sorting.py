@@ -14,8 +14,9 @@ from ..engine import REGISTRY, Sample, Tensor, op
 from ..engine.op import Value, plain
 from .index import getitem
 from .reduce import amax, amin, argmax, argmin, mean
-from .scatter import gather, masked_select
+from .scatter import gather
 from .shape import from_left, reshape, unsqueeze
+from .slices import masked_select
 
 
 class ValuesIndices(NamedTuple):
@@ -96,6 +97,11 @@ def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) 
     """
     indices = argsort(x, dim, descending)
     return ValuesIndices(gather(x, dim, indices), indices)
+
+
+def msort(x: Any) -> Any:
+    """Elements along the first axis in order; see :func:`sort`."""
+    return sort(x, 0).values
 
 
 def _part(x: Any, dim: int, part: slice) -> Any:
@@ -340,5 +346,5 @@ def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     return MinMax(amin(x, dim, keepdim), amax(x, dim, keepdim))
 
 
-for _function in (sort, topk, kthvalue, median, max, min, aminmax):
+for _function in (sort, msort, topk, kthvalue, median, max, min, aminmax):
     setattr(Tensor, _function.__name__, _function)
