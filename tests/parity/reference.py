@@ -23,8 +23,40 @@ def _scatter_add_at(torch: Any, x: Any, shape: Any, index: Any) -> Any:
     return torch.zeros(shape, dtype=x.dtype).index_put(index, x, accumulate=True)
 
 
+def _assign(torch: Any, x: Any, value: Any, steps: Any) -> Any:
+    y = x.clone()
+    part = y
+    for _, (index,) in steps:
+        part = part[index]
+    part.copy_(value)
+    return y
+
+
+def _index(torch: Any, index: Any) -> Any:
+    """The arrays in an index as tensors."""
+    if isinstance(index, tuple):
+        return tuple(_index(torch, i) for i in index)
+    return torch.as_tensor(index) if isinstance(index, np.ndarray) else index
+
+
 def _getitem(torch: Any, x: Any, index: Any) -> Any:
-    return x[torch.as_tensor(index) if isinstance(index, np.ndarray) else index]
+    return x[_index(torch, index)]
+
+
+def _add_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
+    return x.index_put((_index(torch, index),), source, accumulate=True)
+
+
+def _put_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
+    return x.index_put((_index(torch, index),), source)
+
+
+def _on_diagonal(torch: Any, x: Any, shape: Any, **where: Any) -> Any:
+    return torch.diagonal_scatter(torch.zeros(shape, dtype=x.dtype), x, **where)
+
+
+def _embedding(torch: Any, weight: Any, index: Any, padding_idx: int | None = None) -> Any:
+    return torch.nn.functional.embedding(index, weight, padding_idx)
 
 
 def _astype(torch: Any, x: Any, dtype: Any) -> Any:
@@ -43,6 +75,22 @@ def _additive_scores(torch: Any, query: Any, key: Any, weight: Any) -> Any:
     return torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ weight
 
 
+def _attention(
+    torch: Any, query: Any, key: Any, value: Any, scale: float,
+    mask: Any = None, bias: Any = None, is_causal: bool = False,
+) -> Any:  # fmt: skip
+    scores = query @ key.mT * scale
+    seen = torch.ones(scores.shape[-2:], dtype=torch.bool)
+    if is_causal:
+        seen = seen.tril()
+    if mask is not None:
+        seen = seen & torch.as_tensor(mask)
+    if bias is not None:
+        seen = seen & ~torch.as_tensor(bias).isneginf()
+        scores = scores + torch.as_tensor(bias).nan_to_num(neginf=0.0).to(scores.dtype)
+    return _masked_softmax(torch, scores, seen) @ value
+
+
 #: Operations that PyTorch does not have under one name, as it would write them. Input tensors come
 #: in the operation's order; the other arguments by name, all of them.
 COMPOSITIONS: dict[str, Callable[..., Any]] = {
@@ -51,8 +99,18 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "concatenate": lambda torch, *tensors, dim: torch.cat(tensors, dim),
     "astype": _astype,
     "getitem": _getitem,
+    "assign": _assign,
+    "overwrite": lambda torch, x, value: x * 0 + value,
     "scatter_add_at": _scatter_add_at,
-    "embedding": lambda torch, weight, index: torch.nn.functional.embedding(index, weight),
+    "advanced_index": _getitem,
+    "add_at": _add_at,
+    "put_at": _put_at,
+    "on_diagonal": _on_diagonal,
+    "row_order": lambda torch, x: x.contiguous(),
+    "repeat": lambda torch, x, sizes: x.repeat(sizes),
+    "flip": lambda torch, x, dims: x.flip(dims),
+    "constant_pad": lambda torch, x, **how: torch.nn.functional.pad(x, mode="constant", **how),
+    "embedding": _embedding,
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,
@@ -60,6 +118,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "scaled_mask": lambda torch, x, keep, p: x * keep / (1 - p),
     "dot_scores": lambda torch, query, key, scale: query @ key.mT * scale,
     "additive_scores": _additive_scores,
+    "attention": _attention,
     "bernoulli_nll": lambda torch, x, target: torch.nn.functional.binary_cross_entropy(
         x, target, reduction="none"
     ),

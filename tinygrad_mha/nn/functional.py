@@ -1,5 +1,8 @@
 """The layers' functions without the layers: ``import tinygrad_mha.nn.functional as F``."""
 
+from typing import Any
+
+from .. import ops
 from ..ops import (
     additive_scores,
     attention_weights,
@@ -11,7 +14,6 @@ from ..ops import (
     cross_entropy,
     dot_scores,
     dropout,
-    embedding,
     gaussian_nll_loss,
     gelu,
     group_norm,
@@ -29,6 +31,7 @@ from ..ops import (
     mse_loss,
     nll_loss,
     normalize,
+    pad,
     poisson_nll_loss,
     relu,
     rms_norm,
@@ -41,6 +44,33 @@ from ..ops import (
     split_heads,
     tanh,
 )
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """Rows of a table, one per index; :func:`tinygrad_mha.embedding`, indices first.
+
+    Parameters
+    ----------
+    input : integer Tensor
+        Any shape ``(...)``; from 0 to num_embeddings − 1.
+    weight : Tensor
+        ``(num_embeddings, d)``.
+    padding_idx : int, optional
+        A row that gets no gradient.
+
+    Returns
+    -------
+    Tensor
+        ``(..., d)``.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.functional.embedding(tm.tensor([1]), tm.tensor([[0.0], [2.0]]))
+    tensor([[2.]])
+    """
+    return ops.embedding(weight, input, padding_idx)
+
 
 __all__ = [
     "additive_scores",
@@ -71,6 +101,7 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "normalize",
+    "pad",
     "poisson_nll_loss",
     "relu",
     "rms_norm",

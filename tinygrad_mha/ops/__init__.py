@@ -1,14 +1,11 @@
 """Every operation: formula, forward, gradient. Importing this room registers them all."""
 
 from ..engine.tensor import Tensor
-from . import operators
-from .attention import (
-    additive_scores,
-    attention_weights,
-    dot_scores,
-    scaled_dot_product_attention,
-)
+from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
+from . import numpy_protocol, operators
+from .attention import additive_scores, attention_weights, dot_scores, scaled_dot_product_attention
 from .creation import arange, astype, clone, eye, from_numpy, full, ones, zeros
+from .diagonal import diag, diag_embed, diagonal, tril, triu
 from .distance import (
     cosine_embedding_loss,
     cosine_similarity,
@@ -44,7 +41,23 @@ from .elementwise import (
     where,
 )
 from .heads import merge_heads, split_heads
-from .index import embedding, getitem
+from .index import embedding, getitem, index_select, narrow, select
+from .join import (
+    cat,
+    chunk,
+    flip,
+    fliplr,
+    flipud,
+    hstack,
+    repeat_interleave,
+    roll,
+    split,
+    stack,
+    tensor_split,
+    tile,
+    unbind,
+    vstack,
+)
 from .linalg import linear, matmul
 from .loss import (
     binary_cross_entropy,
@@ -59,6 +72,7 @@ from .loss import (
 )
 from .normalize import log_softmax, masked_softmax, softmax, softmin
 from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
+from .pad import pad
 from .products import (
     addbmm,
     addmm,
@@ -80,10 +94,39 @@ from .products import (
     vdot,
 )
 from .random import dropout, generator, manual_seed, rand, randint, randn
+from .rearrange import (
+    broadcast_tensors,
+    broadcast_to,
+    contiguous,
+    flatten,
+    moveaxis,
+    movedim,
+    ravel,
+    squeeze,
+    swapaxes,
+    swapdims,
+    t,
+    unflatten,
+)
 from .reduce import amax, argmax, mean, sum
-from .shape import cat, expand, flatten, permute, reshape, squeeze, sum_to, transpose, unsqueeze
+from .scatter import (
+    gather,
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    masked_scatter,
+    masked_select,
+    scatter,
+    scatter_add,
+    scatter_reduce,
+    take,
+    take_along_dim,
+)
+from .shape import expand, permute, reshape, sum_to, transpose, unsqueeze
 
 operators.attach(Tensor)
+numpy_protocol.attach(Tensor)
 
 __all__ = [
     "add",
@@ -102,12 +145,19 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "bmm",
+    "broadcast_tensors",
+    "broadcast_to",
     "cat",
     "chain_matmul",
+    "chunk",
     "clone",
+    "contiguous",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "diag",
+    "diag_embed",
+    "diagonal",
     "div",
     "dot",
     "dot_scores",
@@ -120,8 +170,12 @@ __all__ = [
     "expand",
     "eye",
     "flatten",
+    "flip",
+    "fliplr",
+    "flipud",
     "from_numpy",
     "full",
+    "gather",
     "gaussian_nll_loss",
     "ge",
     "gelu",
@@ -131,7 +185,13 @@ __all__ = [
     "group_norm",
     "gt",
     "hinge_embedding_loss",
+    "hstack",
     "huber_loss",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_select",
     "inner",
     "instance_norm",
     "kl_div",
@@ -146,48 +206,75 @@ __all__ = [
     "manual_seed",
     "margin_ranking_loss",
     "masked_fill",
+    "masked_scatter",
+    "masked_select",
     "masked_softmax",
     "matmul",
     "mean",
     "merge_heads",
     "mm",
+    "moveaxis",
+    "movedim",
     "mse_loss",
     "mul",
     "multi_dot",
     "mv",
+    "narrow",
     "ne",
     "neg",
     "nll_loss",
     "normalize",
     "ones",
     "outer",
+    "pad",
     "permute",
     "poisson_nll_loss",
     "pow",
     "rand",
     "randint",
     "randn",
+    "ravel",
     "relu",
+    "repeat_interleave",
     "reshape",
     "rms_norm",
+    "roll",
     "scaled_dot_product_attention",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "select",
     "sigmoid",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
     "softmin",
+    "split",
     "split_heads",
     "sqrt",
     "squeeze",
+    "stack",
     "sub",
     "sum",
     "sum_to",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "take",
+    "take_along_dim",
     "tanh",
+    "tensor_split",
     "tensordot",
+    "tile",
     "trace",
     "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
     "unsqueeze",
     "vdot",
+    "vstack",
     "where",
     "zeros",
 ]

@@ -14,7 +14,7 @@ from .axes import broadcast_axis
 from .shape import sum_to
 
 #: An operation on elements: a gradient is summed back to the shape that was broadcast.
-elementwise = partial(op, reduce=sum_to, axis=broadcast_axis)
+elementwise = partial(op, reduce=sum_to, axis=broadcast_axis, promote=True, inplace=True)
 
 _one = (Sample(((2, 3),)), Sample(((),)), Sample(((0, 2),)))
 _positive = tuple(Sample(s.inputs, domain=(0.3, 3.0)) for s in _one)
@@ -81,7 +81,7 @@ def mul_db(dy: Value, a: Value) -> Value:
     return dy * a
 
 
-@elementwise("y = a / b", symbol="÷", ufunc=np.divide, samples=_two_positive)
+@elementwise("y = a / b", symbol="÷", ufunc=np.divide, floating=True, samples=_two_positive)
 @np.errstate(all="ignore")
 def div(a: Value, b: Value) -> Value:
     """Quotient, elementwise with broadcasting; integers divide to floats."""
@@ -139,6 +139,8 @@ def pow_db(dy: Value, a: Value, b: Value, out: Value) -> Value:
         Sample((np.array(True), (), (2,))),
     ),
     method=False,
+    promote=(1, 2),
+    inplace=False,
 )
 def where(condition: Value, a: Value, b: Value) -> Value:
     """Take from `a` where `condition` is True, from `b` elsewhere; all three broadcast.
@@ -163,6 +165,7 @@ def where_db(dy: Value, condition: Value) -> Value:
 @elementwise(
     "y = value where mask else x",
     samples=(Sample(((2, 3), np.array([True, False, True])), {"value": 0.5}),),
+    promote=False,
 )
 def masked_fill(x: Value, mask: Value, value: float) -> Value:
     """Put `value` where `mask` is True.
@@ -228,7 +231,7 @@ def ge(a: Value, b: Value) -> Value:
 # -- functions of one variable --------------------------------------------------------
 
 
-@elementwise("y = eˣ", ufunc=np.exp, samples=_one)
+@elementwise("y = eˣ", ufunc=np.exp, floating=True, samples=_one)
 def exp(x: Value) -> Value:
     """Exponential, elementwise."""
     return kernels.exp(x)
@@ -239,7 +242,7 @@ def exp_dx(dy: Value, out: Value) -> Value:
     return dy * out
 
 
-@elementwise("y = ln x", symbol="ln", ufunc=np.log, samples=_positive)
+@elementwise("y = ln x", symbol="ln", ufunc=np.log, floating=True, samples=_positive)
 @np.errstate(all="ignore")
 def log(x: Value) -> Value:
     """Natural logarithm, elementwise."""
@@ -251,7 +254,7 @@ def log_dx(dy: Value, x: Value) -> Value:
     return dy / x
 
 
-@elementwise("y = √x", symbol="√", ufunc=np.sqrt, samples=_positive)
+@elementwise("y = √x", symbol="√", ufunc=np.sqrt, floating=True, samples=_positive)
 @np.errstate(all="ignore")
 def sqrt(x: Value) -> Value:
     """Square root, elementwise."""
@@ -263,7 +266,7 @@ def sqrt_dx(dy: Value, out: Value) -> Value:
     return dy / (2 * out)
 
 
-@elementwise("y = tanh x", ufunc=np.tanh, samples=_one)
+@elementwise("y = tanh x", ufunc=np.tanh, floating=True, samples=_one)
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent, elementwise."""
     return kernels.tanh(x)
@@ -274,7 +277,7 @@ def tanh_dx(dy: Value, out: Value) -> Value:
     return dy * (1 - out * out)
 
 
-@elementwise("y = 1 / (1 + e⁻ˣ)", symbol="σ", samples=_one)
+@elementwise("y = 1 / (1 + e⁻ˣ)", symbol="σ", floating=True, samples=_one)
 def sigmoid(x: Value) -> Value:
     """Logistic function, elementwise."""
     return kernels.sigmoid(x)
@@ -305,6 +308,7 @@ def relu_backward(dy: np.ndarray, wanted: list[int], out: np.ndarray) -> tuple[n
 
 @elementwise(
     "y = x · Φ(x), Φ the normal distribution function",
+    floating=True,
     samples=(*_one, *(Sample(s.inputs, {"approximate": "tanh"}) for s in _one)),
     torch="nn.functional.gelu",
 )
@@ -343,7 +347,7 @@ def gelu_backward(
     return (kernels.gelu_backward(dy, x, approximate == "tanh"),)
 
 
-@elementwise("y = 2/√π ∫₀ˣ e^(−t²) dt", samples=_one)
+@elementwise("y = 2/√π ∫₀ˣ e^(−t²) dt", floating=True, samples=_one)
 def erf(x: Value) -> Value:
     """Error function, elementwise."""
     return kernels.erf(x)

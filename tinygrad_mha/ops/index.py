@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from .. import kernels
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
 from .axes import Shape
+from .shape import from_left, sum_to, view_op
 
 
 def _index_axis(
@@ -37,7 +39,7 @@ def _index_axis(
     return None
 
 
-@op(
+@view_op(
     "y = x[index]",
     symbol="[ ]",
     axis=_index_axis,
@@ -47,22 +49,51 @@ def _index_axis(
         Sample(((3, 4),), {"index": 1}),
         Sample(((3, 4),), {"index": (slice(None), slice(1, 3))}),
         Sample(((3, 4),), {"index": (..., None, -1)}),
-        Sample(((4, 2),), {"index": np.array([[0, 3], [3, 3]])}),
-        Sample(((2, 3),), {"index": np.array([[True, False, True], [False, True, False]])}),
+        Sample(((3, 4),), {"index": (2, 0)}),
+        Sample(((),), {"index": ()}),
         Sample(((4,),), {"index": slice(None, None, 2)}),
+        Sample(((0, 2),), {"index": (slice(None), 0)}),
     ),
 )
 def getitem(x: Value, index: Any) -> Value:
-    """Index as NumPy does: integers, slices, ``None``, ``...``, integer and boolean arrays.
+    """Index with integers, slices, ``None`` and ``...``: a view, which shares memory with `x`.
 
-    Slices share memory with `x`. A position that is named twice is read twice, and
-    its gradients add up.
+    A slice may have a negative step, as in NumPy; PyTorch refuses those.
     """
-    return x[index]
+    y = x[index]
+    if type(y) is np.ndarray:
+        return y
+    return x[(*index, ...) if isinstance(index, tuple) else (index, ...)]  # 0-d, and a view
 
 
 @getitem.gradient("x", "dx = 0, then dx[index] += dy")
 def getitem_dx(dy: Value, x_shape: Shape, index: Any) -> Value:
+    return scatter_add_at(dy, x_shape, index)
+
+
+@op(
+    "y = x[index]",
+    symbol="[ ]",
+    method=False,
+    torch="ours:getitem",
+    samples=(
+        Sample(((4, 2),), {"index": np.array([[0, 3], [3, 3]])}),
+        Sample(((2, 3),), {"index": np.array([[True, False, True], [False, True, False]])}),
+        Sample(((2, 3, 4),), {"index": (np.array([0, 1]), slice(None), np.array([[2], [2]]))}),
+        Sample(((3,),), {"index": np.zeros((0, 2), np.int64)}),
+        Sample(((),), {"index": np.array(True)}),
+    ),
+)
+def advanced_index(x: Value, index: Any) -> Value:
+    """Index with arrays of integers or booleans, and slices between them: a copy.
+
+    A position that is named twice is read twice, and its gradients add up.
+    """
+    return np.asarray(x[index])
+
+
+@advanced_index.gradient("x", "dx = 0, then dx[index] += dy")
+def advanced_index_dx(dy: Value, x_shape: Shape, index: Any) -> Value:
     return scatter_add_at(dy, x_shape, index)
 
 
@@ -98,7 +129,87 @@ def scatter_add_at(x: Value, shape: Shape, index: Any) -> Value:
 
 @scatter_add_at.gradient("x", "dx = dy[index]")
 def scatter_add_at_dx(dy: Value, index: Any) -> Value:
-    return getitem(dy, index)
+    return getitem(dy, index) if is_basic(index) else advanced_index(dy, index)
+
+
+@op(
+    "y = x, then y[index] += source",
+    symbol="[ ]+=",
+    method=False,
+    torch="ours:add_at",
+    samples=(
+        Sample(((4, 2), (2, 2)), {"index": np.array([0, 3])}),
+        Sample(((4, 2), (3, 2)), {"index": np.array([1, 1, 3])}),
+        Sample(((4,), ()), {"index": np.array([True, False, True, True])}),
+    ),
+)
+def add_at(x: Value, source: Value, index: Any) -> Value:
+    """Add `source` at positions of a copy of `x`; what a position is given more than once adds up.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    source : Tensor
+        Broadcasts to the shape of ``x[index]``.
+    index
+        Arrays of integers or booleans, and slices between them.
+    """
+    y = np.array(x, order="C")
+    if _names_each_once(index):
+        y[index] += source
+    else:
+        np.add.at(y, index, source)
+    return y
+
+
+@add_at.gradient("x", "dx = dy")
+def add_at_dx(dy: Value) -> Value:
+    return dy
+
+
+@add_at.gradient("source", "dsource = dy[index]")
+def add_at_dsource(dy: Value, source_shape: Shape, index: Any) -> Value:
+    return sum_to(advanced_index(dy, index), source_shape)
+
+
+@op(
+    "y = x, then y[index] = source",
+    symbol="[ ]=",
+    method=False,
+    torch="ours:put_at",
+    samples=(
+        Sample(((4, 2), (2, 2)), {"index": np.array([0, 3])}),
+        Sample(((4, 2), (2,)), {"index": np.array([1, 3])}),
+        Sample(((4,), ()), {"index": np.array([True, False, True, True])}),
+    ),
+)
+def put_at(x: Value, source: Value, index: Any) -> Value:
+    """Put `source` at positions of a copy of `x`.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    source : Tensor or float
+        Broadcasts to the shape of ``x[index]``.
+    index
+        Arrays of integers or booleans, and slices between them. Of what a position is given
+        more than once the last stays.
+    """
+    y = np.array(x, order="C")
+    y[index] = source
+    return y
+
+
+@put_at.gradient("x", "dx = dy, with 0 at the positions")
+def put_at_dx(dy: Value, index: Any) -> Value:
+    return put_at(dy, 0.0, index)
+
+
+@put_at.gradient("source", "dsource = dy[index]")
+def put_at_dsource(dy: Value, source_shape: Shape, index: Any) -> Value:
+    return sum_to(advanced_index(dy, index), source_shape)
 
 
 def _names_each_once(index: Any) -> bool:
@@ -106,20 +217,212 @@ def _names_each_once(index: Any) -> bool:
     return not any(isinstance(i, list) or (hasattr(i, "dtype") and i.dtype != bool) for i in items)
 
 
-def _plain_index(index: Any) -> Any:
-    """Tensors inside an index become the arrays that NumPy expects."""
+def is_basic(index: Any) -> bool:
+    """Whether an index asks for a view: integers, slices, None and ... only."""
     if isinstance(index, tuple):
-        return tuple(_plain_index(i) for i in index)
-    if isinstance(index, Tensor) and index.requires_grad:
+        return all(is_basic(i) for i in index)
+    if isinstance(index, bool):
+        return False
+    return index is None or index is ... or isinstance(index, int | np.integer | slice)
+
+
+def _plain_item(item: Any) -> Any:
+    """One item of an index as NumPy expects it; a 0-d integer is a number."""
+    if is_basic(item):
+        return item
+    if isinstance(item, Tensor) and item.requires_grad:
         raise TypeError("index: a tensor that requires a gradient cannot be an index")
-    return np.asarray(index) if isinstance(index, list) else plain(index)
+    if isinstance(item, list | tuple | range):
+        item = [plain(i) for i in item]
+    array = np.asarray(plain(item))
+    if array.size == 0 and isinstance(item, list):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "biu":
+        raise IndexError(
+            f"index: integers, booleans, slices, None and ... are understood, not "
+            f"{type(item).__name__} of dtype {array.dtype}"
+        )
+    return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
 
 
-def _getitem_method(self: Tensor, index: Any) -> Any:
-    return getitem(self, _plain_index(index))
+def plain_index(index: Any) -> Any:
+    """Tensors and lists inside an index become the arrays that NumPy expects."""
+    if isinstance(index, tuple):
+        return tuple(_plain_item(i) for i in index)
+    return _plain_item(index)
 
 
-setattr(Tensor, "__getitem__", _getitem_method)  # noqa: B010  (an assignment would not type-check)
+def two_steps(index: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Part an index into a basic one, and an advanced one for its result, as PyTorch does.
+
+    NumPy counts integers beside arrays as arrays, and then moves axes; here ``x[0, :, [1, 2]]``
+    is ``x[0][:, [1, 2]]``.
+    """
+    taken = builtins.sum(
+        i.ndim if isinstance(i, np.ndarray) and i.dtype == bool else i is not None and i is not ...
+        for i in index
+    )
+    if taken > ndim:
+        raise IndexError(f"getitem: {taken} indices for a tensor with {ndim} dimensions")
+    basic: list[Any] = []
+    advanced: list[Any] = []
+    for item in index:
+        if isinstance(item, np.ndarray) and item.dtype == bool and item.ndim == 0:
+            basic.append(None)  # a yes or no of its own axis
+            advanced.append(item.reshape(1))
+        elif isinstance(item, np.ndarray):
+            axes = item.ndim if item.dtype == bool else 1
+            basic += [slice(None)] * axes
+            advanced.append(item)
+        elif item is ...:
+            basic += [slice(None)] * (ndim - taken)
+            advanced += [slice(None)] * (ndim - taken)
+        else:
+            basic.append(item)
+            if not isinstance(item, int | np.integer):
+                advanced.append(slice(None))
+    return tuple(basic), tuple(advanced)
+
+
+def take_index(x: Any, index: Any) -> Any:
+    """``x[index]`` with any index; see the tutorial of PyTorch or NumPy, which agree here."""
+    index = plain_index(index)
+    if is_basic(index):
+        return getitem(x, index)
+    basic, advanced = two_steps(index if isinstance(index, tuple) else (index,), x.ndim)
+    if any(i != slice(None) for i in basic):
+        x = getitem(x, basic)
+    return advanced_index(x, advanced[0] if len(advanced) == 1 else advanced)
+
+
+setattr(Tensor, "__getitem__", take_index)  # noqa: B010  (an assignment would not type-check)
+
+
+def narrow(x: Any, dim: int, start: int, length: int) -> Any:
+    """View `length` elements of an axis, from `start` on.
+
+    Parameters
+    ----------
+    x : Tensor
+        At least one axis.
+    dim : int
+        Which axis.
+    start : int
+        The first; a negative one counts from the end.
+    length : int
+        How many.
+
+    Raises
+    ------
+    IndexError
+        `dim` or `start` is out of range.
+    ValueError
+        There are not as many elements.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.narrow(tm.arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """
+    if not x.ndim:
+        raise ValueError("narrow: a 0-d tensor has no axis to narrow")
+    dim, start = from_left(dim, x.ndim), int(start)
+    n = x.shape[dim]
+    if not -n <= start <= n:
+        raise IndexError(f"narrow: start {start} is out of range for dim {dim} of size {n}")
+    start += n if start < 0 else 0
+    if length < 0 or start + length > n:
+        raise ValueError(
+            f"narrow: start {start} and length {length} do not fit in dim {dim} of size {n}"
+        )
+    return getitem(x, (*[slice(None)] * dim, slice(start, start + length)))
+
+
+def select(x: Any, dim: int, index: int) -> Any:
+    """View one slice along an axis, which is gone then.
+
+    Parameters
+    ----------
+    x : Tensor
+        At least one axis.
+    dim, index : int
+        Which axis, and where on it.
+
+    Raises
+    ------
+    IndexError
+        `dim` or `index` is out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.select(tm.tensor([[1, 2], [3, 4]]), 1, 0)
+    tensor([1, 3])
+    """
+    if not x.ndim:
+        raise IndexError("select: a 0-d tensor has no axis to select from")
+    dim = from_left(dim, x.ndim)
+    return getitem(x, (*[slice(None)] * dim, int(index)))
+
+
+def index_select(x: Any, dim: int, index: Any) -> Any:
+    """Read slices along an axis, in the order in which they are named.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int
+        Which axis.
+    index : integer Tensor
+        ``(n,)``: the slices' positions, from 0 on.
+
+    Raises
+    ------
+    IndexError
+        A position is out of range.
+    TypeError
+        The index is not of integers.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.index_select(tm.tensor([[1, 2], [3, 4]]), 1, tm.tensor([1, 1, 0]))
+    tensor([[2, 2, 1],
+            [4, 4, 3]])
+    """
+    return advanced_index(*slices_along(x, dim, index, "index_select"))
+
+
+def slices_along(x: Any, dim: int, index: Any, name: str) -> tuple[Any, Any]:
+    """Return `x`, with at least one axis, and the index that names slices along one of them."""
+    dim = from_left(dim, x.ndim)
+    positions = integers(index, x.shape[dim] if x.ndim else 1, name)
+    if positions.ndim > 1:
+        raise ValueError(f"{name}: index is one-dimensional, got the shape {positions.shape}")
+    if not x.ndim:
+        return x, (...,) if positions.shape == () else (None, positions)
+    return x, (*[slice(None)] * dim, np.atleast_1d(positions))
+
+
+def integers(index: Any, n: int, name: str, *, negative: bool = False) -> np.ndarray:
+    """Return an index as an array of integers, all in range of `n` elements."""
+    positions = np.asarray(plain(index))
+    if positions.dtype.kind not in "iu":
+        if positions.size:
+            raise TypeError(f"{name}: index has dtype {positions.dtype}, expected integers")
+        positions = positions.astype(np.int64)
+    if positions.size:
+        low, high = int(positions.min()), int(positions.max())
+        if low < (-n if negative else 0) or high >= n:
+            worst = high if high >= n else low
+            raise IndexError(f"{name}: index {worst} is out of range for {n} elements")
+    return positions
+
+
+for _function in (narrow, select, index_select):
+    setattr(Tensor, _function.__name__, _function)
 
 
 @op(
@@ -130,9 +433,10 @@ setattr(Tensor, "__getitem__", _getitem_method)  # noqa: B010  (an assignment wo
         Sample(((5, 3), np.array([[0, 4], [4, 2]]))),
         Sample(((5, 3), np.array(1))),
         Sample(((5, 3), np.zeros((0,), np.int64))),
+        Sample(((5, 3), np.array([1, 3, 3, 0])), {"padding_idx": -1}),
     ),
 )
-def embedding(weight: Value, index: Value) -> Value:
+def embedding(weight: Value, index: Value, padding_idx: int | None = None) -> Value:
     """Rows of a table, one per index.
 
     Parameters
@@ -141,6 +445,9 @@ def embedding(weight: Value, index: Value) -> Value:
         ``(num_embeddings, d)``.
     index : integer Tensor
         Any shape ``(...)``; from 0 to num_embeddings − 1.
+    padding_idx : int, optional
+        A row that is read like any other, but gets no gradient; a negative one counts
+        from the end.
 
     Returns
     -------
@@ -152,8 +459,18 @@ def embedding(weight: Value, index: Value) -> Value:
     TypeError
         The index is not of integers.
     IndexError
-        An index is out of range.
+        An index, or `padding_idx`, is out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.embedding(tm.tensor([[0.0, 1.0], [2.0, 3.0]]), tm.tensor([1, 1, 0]))
+    tensor([[2., 3.],
+            [2., 3.],
+            [0., 1.]])
     """
+    if padding_idx is not None and not -len(weight) <= padding_idx < len(weight):
+        raise IndexError(f"padding_idx {padding_idx} is out of range for {len(weight)} embeddings")
     if index.dtype.kind not in "iu":
         raise TypeError(f"index has dtype {index.dtype}, expected integers")
     if index.size and not 0 <= index.min() <= index.max() < weight.shape[0]:
@@ -163,12 +480,22 @@ def embedding(weight: Value, index: Value) -> Value:
 
 
 @embedding.gradient("weight", "dW = 0, then dW[index] += dy")
-def embedding_dweight(dy: Value, weight_shape: Shape, index: Value) -> Value:
-    return scatter_add_at(dy, weight_shape, plain(index))
+def embedding_dweight(
+    dy: Value, weight_shape: Shape, index: Value, padding_idx: int | None
+) -> Value:
+    dw = scatter_add_at(dy, weight_shape, plain(index))
+    return dw if padding_idx is None else put_at(dw, 0.0, np.array([padding_idx]))
 
 
 @embedding.fused_gradient
 def embedding_backward(
-    dy: np.ndarray, wanted: list[int], weight_shape: Shape, index: np.ndarray
+    dy: np.ndarray,
+    wanted: list[int],
+    weight_shape: Shape,
+    index: np.ndarray,
+    padding_idx: int | None,
 ) -> tuple[np.ndarray, None]:
-    return kernels.embedding_backward(dy, index, weight_shape[0]), None
+    dw = kernels.embedding_backward(dy, index, weight_shape[0])
+    if padding_idx is not None:
+        dw[padding_idx] = 0
+    return dw, None

@@ -1,18 +1,24 @@
-"""Operations that move elements, or sum them back to where they were copied from."""
+"""Operations that give elements other axes, or sum them back to where they were copied from."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..engine import Sample, Tensor, op
+from ..engine import Sample, op
 from ..engine.op import Value
 from .axes import Shape, broadcast_axis
 
 #: Elements below which copying is faster than building a view.
 _SMALL = 4096
+
+#: An operation whose result shares memory with its input.
+view_op = partial(op, view=True)
+
 
 # -- broadcasting and its reverse ------------------------------------------------------
 
@@ -60,7 +66,7 @@ def sum_to_dx(dy: Value, x_shape: Shape) -> Value:
     return expand(dy, x_shape)
 
 
-@op(
+@view_op(
     "y = x, repeated to a larger shape",
     axis=broadcast_axis,
     torch="broadcast_to",
@@ -81,6 +87,8 @@ def expand(x: Value, shape: Shape) -> Value:
         The new shape; −1 keeps a size.
     """
     lead = len(shape) - x.ndim
+    if lead < 0 or -1 in shape[:lead]:
+        raise ValueError(f"shape {shape}: −1 keeps a size, and every axis of x needs a place")
     sizes = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(shape))
     if math.prod(sizes) > _SMALL or -1 in sizes:
         return np.broadcast_to(x, sizes)  # which checks, and takes 3 µs to do so
@@ -97,16 +105,17 @@ def expand_dx(dy: Value, x_shape: Shape) -> Value:
 # -- same elements, other shape ---------------------------------------------------------
 
 
-@op(
+@view_op(
     "y = x, read in row order into another shape",
     samples=(
         Sample(((2, 6),), {"shape": (3, -1)}),
         Sample(((2, 3, 4),), {"shape": (2, 12)}),
         Sample(((1,),), {"shape": ()}),
+        Sample(((),), {"shape": (1, 1)}),
         Sample(((0, 3),), {"shape": (3, 0)}),
     ),
 )
-def reshape(x: Value, shape: Shape) -> Value:
+def reshape(x: Value, shape: Shape | int) -> Value:
     """Give the elements another shape; one size may be −1, and is worked out.
 
     Parameters
@@ -116,7 +125,10 @@ def reshape(x: Value, shape: Shape) -> Value:
     shape : tuple of int
         As many elements.
     """
-    return np.reshape(x, shape)
+    sizes = (shape,) if isinstance(shape, int | np.integer) else shape
+    if any(n < -1 for n in sizes):
+        raise ValueError(f"shape {shape}: a size is at least 0, or −1 to be worked out")
+    return np.reshape(x, sizes)
 
 
 @reshape.gradient("x", "dx = dy, in the shape of x")
@@ -128,23 +140,27 @@ def _swap_axis(
     axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
 ) -> int | None:
     swapped: dict[int, int] = {}
+    if not out:
+        return None
     a, b = params["dim0"] % len(out), params["dim1"] % len(out)
     swapped[a], swapped[b] = b, a
     return swapped.get(axis, axis)
 
 
-@op(
+@view_op(
     "y = xᵀ",
     symbol="ᵀ",
     axis=_swap_axis,
     samples=(
         Sample(((2, 3),), {"dim0": 0, "dim1": 1}),
         Sample(((2, 3, 4),), {"dim0": -1, "dim1": 0}),
+        Sample(((),), {"dim0": 0, "dim1": -1}),
     ),
 )
 def transpose(x: Value, dim0: int, dim1: int) -> Value:
     """Swap two axes, without copying."""
-    return np.swapaxes(x, dim0, dim1)
+    first, second = from_left(dim0, x.ndim), from_left(dim1, x.ndim)
+    return np.swapaxes(x, first, second) if x.ndim else x.view()
 
 
 @transpose.gradient("x", "dx = dyᵀ")
@@ -158,7 +174,7 @@ def _permute_axis(
     return [d % len(out) for d in params["dims"]].index(axis)
 
 
-@op(
+@view_op(
     "y = x with its axes in another order",
     axis=_permute_axis,
     samples=(
@@ -177,127 +193,63 @@ def permute_dx(dy: Value, dims: Shape) -> Value:
     return permute(dy, tuple(sorted(range(n), key=lambda i: dims[i] % n)))
 
 
-# -- joining ---------------------------------------------------------------------------
-
-
 @op(
-    "y = [x₁; x₂; …] along one axis",
+    "y = x, laid out in row order",
+    axis=broadcast_axis,
     method=False,
-    samples=(
-        Sample(((2, 3), (2, 1)), {"dim": 1}),
-        Sample(((2, 3), (4, 3), (0, 3)), {"dim": -2}),
-    ),
-    torch="ours:cat",
+    torch="ours:contiguous",
+    samples=(Sample(((2, 3),)), Sample(((),)), Sample(((0, 2),))),
 )
-def concatenate(*tensors: Value, dim: int = 0) -> Value:
-    """Join along an existing axis; see :func:`cat`."""
-    return np.concatenate(tensors, axis=dim)
+def row_order(x: Value) -> Value:
+    """Copy into row order; see :func:`contiguous`."""
+    return x.copy(order="C")
 
 
-@concatenate.gradient("tensors", "dxᵢ = the i-th part of dy")
-def concatenate_dx(dy: Value, which: int, tensors_shape: tuple[Shape, ...], dim: int) -> Value:
-    start = sum(shape[dim] for shape in tensors_shape[:which])
-    part = [slice(None)] * len(tensors_shape[0])
-    part[dim] = slice(start, start + tensors_shape[which][dim])
-    return dy[tuple(part)]
+@row_order.gradient("x", "dx = dy")
+def row_order_dx(dy: Value) -> Value:
+    return dy
 
 
-def cat(tensors: list[Tensor] | tuple[Tensor, ...], dim: int = 0) -> Tensor:
-    """Join tensors along an existing axis.
+def unsqueeze(x: Any, dim: int) -> Any:
+    """Put an axis of size 1 before axis `dim`.
 
     Parameters
     ----------
-    tensors : sequence of Tensor
-        Of equal shape but for axis `dim`.
-    dim : int, default 0
-        The axis.
-
-    Returns
-    -------
-    Tensor
+    x : Tensor
+        Any shape.
+    dim : int
+        From −ndim − 1 to ndim.
 
     Examples
     --------
     >>> import tinygrad_mha as tm
-    >>> tm.cat([tm.zeros(2, 3), tm.ones(2, 1)], dim=1).shape
-    (2, 4)
+    >>> tm.unsqueeze(tm.zeros(2, 3), -1).shape
+    (2, 3, 1)
     """
-    joined: Tensor = concatenate(*tensors, dim=dim)
-    return joined
-
-
-# -- as PyTorch writes them ---------------------------------------------------------------
-# x.reshape(2, 3) and x.reshape((2, 3)) both; x.T and x.mT as properties.
-
-
-def _sizes(shape: tuple[Any, ...]) -> Shape:
-    flat = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
-    return tuple(int(n) for n in flat)
-
-
-def _reshape_method(self: Tensor, *shape: Any) -> Any:
-    """Give the elements another shape: ``x.reshape(2, -1)``."""
-    return reshape(self, _sizes(shape))
-
-
-def _expand_method(self: Tensor, *shape: Any) -> Any:
-    """Broadcast to a shape: ``x.expand(2, -1, 3)``."""
-    return expand(self, _sizes(shape))
-
-
-def _permute_method(self: Tensor, *dims: Any) -> Any:
-    """Reorder the axes: ``x.permute(0, 2, 1)``."""
-    return permute(self, _sizes(dims))
-
-
-def _view_method(self: Tensor, *shape: Any) -> Any:
-    """Give the elements another shape without copying them, or refuse: ``x.view(2, -1)``."""
-    view = reshape(self, _sizes(shape))
-    if view.data.size and not np.may_share_memory(view.data, self.data):
-        raise RuntimeError(
-            f"view: in its memory layout a tensor of shape {self.shape} cannot be seen as shape "
-            f"{view.shape} without copying it; use reshape, which copies where it must"
-        )
-    return view
-
-
-def from_left(dim: int, ndim: int) -> int:
-    """Count an axis from the left; a 0-d tensor is taken to have one."""
-    ndim = max(ndim, 1)
-    if not -ndim <= dim < ndim:
-        raise IndexError(f"dim {dim} is out of range for {ndim} dimensions")
-    return dim % ndim
-
-
-def unsqueeze(x: Any, dim: int) -> Any:
-    """Put an axis of size 1 before axis `dim`."""
     dim = from_left(dim, x.ndim + 1)
     return reshape(x, (*x.shape[:dim], 1, *x.shape[dim:]))
 
 
-def squeeze(x: Any, dim: int) -> Any:
-    """Take axis `dim` away where its size is 1; leave the tensor alone where it is not."""
-    dim = from_left(dim, x.ndim)
-    return (
-        reshape(x, (*x.shape[:dim], *x.shape[dim + 1 :])) if x.shape[dim : dim + 1] == (1,) else x
-    )
+# -- reading the arguments ---------------------------------------------------------------
 
 
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-    """Merge the axes from `start_dim` to `end_dim` into one."""
-    start, end = from_left(start_dim, x.ndim), from_left(end_dim, x.ndim)
-    return reshape(x, (*x.shape[:start], -1, *x.shape[end + 1 :]))
+def from_left(dim: int, ndim: int, name: str = "dim") -> int:
+    """Count an axis from the left; a 0-d tensor is taken to have one."""
+    ndim = max(ndim, 1)
+    if not -ndim <= dim < ndim:
+        raise IndexError(f"{name} {dim} is out of range for {ndim} dimensions")
+    return int(dim) % ndim
 
 
-for _name, _method in {
-    "reshape": _reshape_method,
-    "view": _view_method,
-    "expand": _expand_method,
-    "permute": _permute_method,
-    "unsqueeze": unsqueeze,
-    "squeeze": squeeze,
-    "flatten": flatten,
-    "T": property(lambda self: permute(self, tuple(range(self.ndim))[::-1])),
-    "mT": property(lambda self: transpose(self, -1, -2)),
-}.items():
-    setattr(Tensor, _name, _method)
+def dims_from_left(dims: int | Sequence[int], ndim: int, name: str = "dim") -> Shape:
+    """Count several axes from the left; none may be named twice."""
+    found = [from_left(d, ndim, name) for d in as_sizes((dims,))]
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name} {dims} names an axis twice")
+    return tuple(found)
+
+
+def as_sizes(shape: tuple[Any, ...]) -> Shape:
+    """``f(2, 3)`` and ``f((2, 3))``: the same numbers either way."""
+    flat = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
+    return tuple(int(n) for n in flat)
