@@ -108,6 +108,13 @@ def test_gradients(name: str) -> None:
         assert np.isfinite(p.grad.data).all()
 
 
+@pytest.mark.parametrize("name", ["grouped, extra keys", "rotary", "gaussian"])
+def test_gradients_of_gradients(name: str) -> None:
+    mha, gates = make(name), draw(H)
+    x = draw(1, 2, 8)
+    assert tm.autograd.gradgradcheck(lambda x, g: mha(x, is_causal=True, head_mask=g), (x, gates))
+
+
 def test_learned_extra_keys_have_gradients() -> None:
     mha = make("extra keys")
     xs = inputs(mha)
@@ -219,6 +226,31 @@ def test_a_caches_items_are_chosen_and_forgotten() -> None:
     assert cache.keys is None
 
 
+@pytest.mark.parametrize("method", ["fused", "formula"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_fixed_cache_stands_for_a_memory(name: str, method: str) -> None:
+    mha = make(name)
+    mha.method = method
+    q, k, v = inputs(mha)
+    mask = mask_of("padding")["mask"]
+    cache = nn.KeyValueCache(fixed=True)
+    for query in (q, q * 2):
+        expected = mha(query, k, v, mask=mask, is_causal=True)
+        found = mha(query, k, v, mask=mask, is_causal=True, cache=cache)
+        np.testing.assert_allclose(found.data, expected.data, atol=1e-12)
+        assert len(cache) == S
+    np.testing.assert_array_equal(
+        mha(q, k * 0, v * 0, mask=mask, cache=cache).data, mha(q, k, v, mask=mask).data
+    )
+    with pytest.raises(ValueError, match="holds 5 keys"):
+        mha(q, k[:, :2], v[:, :2], cache=cache)
+
+
+def test_an_empty_cache_has_nothing_to_give() -> None:
+    with pytest.raises(RuntimeError, match="nothing is remembered"):
+        nn.KeyValueCache().all()
+
+
 def test_gradients_flow_through_a_cache() -> None:
     mha = make("plain")
 
@@ -308,6 +340,17 @@ def test_gaussian_is_kernel_regression() -> None:
     np.testing.assert_allclose(
         nn.GaussianAttention(width=0.7).scores(*tensors[:2]).data, np.log(kernel), rtol=1e-10
     )
+
+
+def test_gaussian_far_from_zero() -> None:
+    """In float32 the squares of years would cancel to nothing; their distances do not."""
+    years = np.arange(1990, 2020, dtype=np.float32)[:, None]
+    near, far = (
+        nn.GaussianAttention(width=0.5)(*(tm.Tensor(x) for x in (q, q, np.sin(years))))
+        for q in (years - 2000, years)
+    )
+    np.testing.assert_allclose(far.data, near.data, atol=1e-5)
+    assert nn.GaussianAttention()(tm.zeros(3, 2), tm.zeros(0, 2), tm.zeros(0, 1)).shape == (3, 1)
 
 
 def test_gaussian_learns_its_width() -> None:

@@ -4,6 +4,7 @@ from ..engine.tensor import Tensor
 from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
 from . import numpy_protocol, operators
 from .attention import additive_scores, attention_weights, dot_scores, scaled_dot_product_attention
+from .counting import argwhere, bincount, bucketize, nonzero, one_hot, searchsorted, unique
 from .creation import (
     arange,
     as_tensor,
@@ -23,6 +24,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .cumulative import cummax, cummin, cumprod, cumsum
 from .diagonal import diag, diag_embed, diagonal, tril, triu
 from .distance import (
     cosine_embedding_loss,
@@ -134,8 +136,9 @@ from .elementwise import (
     trunc,
     where,
 )
+from .embedding import embedding
 from .heads import merge_heads, split_heads
-from .index import embedding, getitem, index_select, narrow, select
+from .index import getitem, index_select, narrow, select
 from .join import (
     cat,
     chunk,
@@ -146,6 +149,7 @@ from .join import (
     repeat_interleave,
     roll,
     split,
+    split_with_sizes,
     stack,
     tensor_split,
     tile,
@@ -164,7 +168,8 @@ from .loss import (
     poisson_nll_loss,
     soft_margin_loss,
 )
-from .normalize import layer_norm, log_softmax, masked_softmax, softmax
+from .normalize import log_softmax, masked_softmax, softmax, softmin
+from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from .pad import pad
 from .products import (
     addbmm,
@@ -215,22 +220,20 @@ from .rearrange import (
     t,
     unflatten,
 )
-from .reduce import amax, argmax, mean, sum
-from .scatter import (
-    gather,
+from .reduce import all, amax, amin, any, argmax, argmin, count_nonzero, logsumexp, mean, prod, sum
+from .scatter import gather, scatter, scatter_add, scatter_reduce, take_along_dim
+from .shape import expand, permute, reshape, sum_to, transpose, unsqueeze
+from .slices import (
     index_add,
     index_copy,
     index_fill,
     index_put,
     masked_scatter,
     masked_select,
-    scatter,
-    scatter_add,
-    scatter_reduce,
     take,
-    take_along_dim,
 )
-from .shape import expand, permute, reshape, sum_to, transpose, unsqueeze
+from .sorting import aminmax, argsort, kthvalue, max, median, min, msort, sort, topk
+from .statistics import nanmean, nansum, norm, std, std_mean, var, var_mean, vector_norm
 
 operators.attach(Tensor)
 numpy_protocol.attach(Tensor)
@@ -246,10 +249,17 @@ __all__ = [
     "addmm",
     "addmv",
     "addr",
+    "all",
     "allclose",
     "amax",
+    "amin",
+    "aminmax",
+    "any",
     "arange",
     "argmax",
+    "argmin",
+    "argsort",
+    "argwhere",
     "as_tensor",
     "asin",
     "asinh",
@@ -259,9 +269,11 @@ __all__ = [
     "atanh",
     "attention_weights",
     "baddbmm",
+    "batch_norm",
     "bernoulli",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "bincount",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -270,6 +282,7 @@ __all__ = [
     "bool",
     "broadcast_tensors",
     "broadcast_to",
+    "bucketize",
     "cat",
     "ceil",
     "celu",
@@ -285,7 +298,12 @@ __all__ = [
     "cosh",
     "cosine_embedding_loss",
     "cosine_similarity",
+    "count_nonzero",
     "cross_entropy",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
     "diag",
     "diag_embed",
     "diagonal",
@@ -330,6 +348,7 @@ __all__ = [
     "ger",
     "getitem",
     "glu",
+    "group_norm",
     "gt",
     "hardsigmoid",
     "hardswish",
@@ -345,6 +364,7 @@ __all__ = [
     "index_select",
     "inf",
     "inner",
+    "instance_norm",
     "int32",
     "int64",
     "isclose",
@@ -353,6 +373,7 @@ __all__ = [
     "isnan",
     "kl_div",
     "kron",
+    "kthvalue",
     "l1_loss",
     "layer_norm",
     "le",
@@ -373,6 +394,7 @@ __all__ = [
     "logit",
     "logsigmoid",
     "logspace",
+    "logsumexp",
     "lt",
     "manual_seed",
     "margin_ranking_loss",
@@ -381,27 +403,37 @@ __all__ = [
     "masked_select",
     "masked_softmax",
     "matmul",
+    "max",
     "maximum",
     "mean",
+    "median",
     "merge_heads",
     "meshgrid",
+    "min",
     "minimum",
     "mish",
     "mm",
     "moveaxis",
     "movedim",
     "mse_loss",
+    "msort",
     "mul",
     "multi_dot",
     "multinomial",
     "mv",
     "nan",
     "nan_to_num",
+    "nanmean",
+    "nansum",
     "narrow",
     "ne",
     "neg",
     "nll_loss",
+    "nonzero",
+    "norm",
     "normal",
+    "normalize",
+    "one_hot",
     "ones",
     "ones_like",
     "outer",
@@ -411,6 +443,7 @@ __all__ = [
     "poisson_nll_loss",
     "pow",
     "prelu",
+    "prod",
     "rand",
     "rand_like",
     "randint",
@@ -424,6 +457,7 @@ __all__ = [
     "remainder",
     "repeat_interleave",
     "reshape",
+    "rms_norm",
     "roll",
     "round",
     "rsqrt",
@@ -431,6 +465,7 @@ __all__ = [
     "scatter",
     "scatter_add",
     "scatter_reduce",
+    "searchsorted",
     "select",
     "selu",
     "sigmoid",
@@ -441,14 +476,19 @@ __all__ = [
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmin",
     "softplus",
     "softsign",
+    "sort",
     "split",
     "split_heads",
+    "split_with_sizes",
     "sqrt",
     "square",
     "squeeze",
     "stack",
+    "std",
+    "std_mean",
     "sub",
     "sum",
     "sum_to",
@@ -464,6 +504,7 @@ __all__ = [
     "tensordot",
     "threshold",
     "tile",
+    "topk",
     "trace",
     "transpose",
     "tril",
@@ -472,8 +513,12 @@ __all__ = [
     "uint8",
     "unbind",
     "unflatten",
+    "unique",
     "unsqueeze",
+    "var",
+    "var_mean",
     "vdot",
+    "vector_norm",
     "vstack",
     "where",
     "zeros",

@@ -16,7 +16,7 @@ from .linalg import matmul
 from .normalize import masked_softmax, softmax
 from .random import dropout
 from .reduce import sum
-from .shape import sum_to, unsqueeze
+from .shape import expand, reshape, sum_to, unsqueeze
 
 #: Up to so many scores, scores and weights are steps of their own, which pictures can show;
 #: above it, they would cost more time and memory than all the rest.
@@ -421,6 +421,7 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """Weighted sum of the values, weights by scaled dot product (Vaswani et al. 2017, eq. 1).
 
@@ -440,6 +441,9 @@ def scaled_dot_product_attention(
         Query i sees keys 0 … i.
     scale : float, optional
         Default 1/√p.
+    enable_gqa : bool, default False
+        Let several query heads share a key and value head (Ainslie et al. 2023): the heads are
+        axis −3, and their number for queries is a multiple of that for keys and for values.
 
     Returns
     -------
@@ -467,6 +471,8 @@ def scaled_dot_product_attention(
             f"scaled_dot_product_attention: key has shape {key.shape} and value {value.shape}; "
             "there must be as many values as keys (axis −2)"
         )
+    if enable_gqa:
+        key, value = _shared_heads("key", key, query), _shared_heads("value", value, query)
     pooled: Tensor
     length, keys = query.shape[-2], key.shape[-2]
     constant = attn_mask is None or not attn_mask.requires_grad
@@ -481,3 +487,20 @@ def scaled_dot_product_attention(
     weights = attention_weights(dot_scores(query, key, scale=scale), attn_mask, is_causal)
     pooled = matmul(dropout(weights, dropout_p), value)
     return pooled
+
+
+def _shared_heads(name: str, x: Tensor, query: Tensor) -> Tensor:
+    """Repeat each head of `x` for the query heads that share it."""
+    if query.ndim < 3 or x.ndim < 3 or not x.shape[-3] or query.shape[-3] % x.shape[-3]:
+        raise ValueError(
+            f"scaled_dot_product_attention: with enable_gqa the heads of query (axis −3) must be a "
+            f"multiple of those of {name}; query has shape {query.shape} and {name} {x.shape}"
+        )
+    times = query.shape[-3] // x.shape[-3]
+    if times == 1:
+        return x
+    *batch, heads, length, width = x.shape
+    # (..., g, S, p) -> (..., g, h/g, S, p) -> (..., h, S, p)
+    stretched = expand(unsqueeze(x, -3), (*batch, heads, times, length, width))
+    shared: Tensor = reshape(stretched, (*batch, heads * times, length, width))
+    return shared

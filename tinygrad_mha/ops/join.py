@@ -188,6 +188,11 @@ def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> 
     return _parts(x, edges, dim)
 
 
+def split_with_sizes(x: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Take apart along an axis into views of given sizes; see :func:`split`."""
+    return split(x, tuple(split_sizes), dim)
+
+
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """Take apart along an axis into so many views of equal size, but for a smaller last one.
 
@@ -262,7 +267,7 @@ def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
     (tensor([1, 3]), tensor([2, 4]))
     """
     if not x.ndim:
-        raise ValueError("unbind: a 0-d tensor has no axis to take apart")
+        raise IndexError("unbind: a 0-d tensor has no axis to take apart")
     dim = from_left(dim, x.ndim)
     return tuple(select(x, dim, i) for i in range(x.shape[dim]))
 
@@ -450,7 +455,9 @@ def roll(x: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | None
     axes = tuple(from_left(d, x.ndim) for d in as_sizes((dims,)))
     if len(by) != len(axes):
         raise ValueError(f"shifts {shifts} and dims {dims} do not pair up")
-    return np.roll(x, by, axes) if x.ndim else x.copy()
+    if not x.ndim:
+        raise IndexError(f"dims {dims}: a 0-d tensor has no axis to roll along")
+    return np.roll(x, by, axes)
 
 
 @roll.gradient("x", "dx = dy, rolled back")
@@ -460,6 +467,7 @@ def roll_dx(dy: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | 
 
 for _name, _method in {
     "split": split,
+    "split_with_sizes": split_with_sizes,
     "chunk": chunk,
     "tensor_split": tensor_split,
     "unbind": unbind,

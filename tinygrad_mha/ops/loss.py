@@ -9,16 +9,13 @@ import numpy as np
 
 from ..engine import Sample
 from ..engine.op import Value, describe, plain
-from . import cross_entropy as _cross_entropy
+from .cross_entropy import cross_entropy as _of_rows
 from .elementwise import elementwise, exp, log, relu, sigmoid, where
 from .index import getitem
 from .normalize import log_softmax
 from .reduce import sum
 from .reduction import REDUCTIONS, reduced, resolve
 from .shape import permute, reshape
-
-_of_rows = _cross_entropy.cross_entropy
-
 
 # -- one class out of many -----------------------------------------------------------------
 
