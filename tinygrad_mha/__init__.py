@@ -7,12 +7,22 @@ The usual way in::
 Names follow PyTorch wherever PyTorch has the thing.
 """
 
+import contextlib
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from . import autograd, func, nn, optim, viz
-from .engine import Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled, tensor
+from .engine import (
+    Tensor,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+    tensor,
+)
 from .kernels import get_num_threads, set_num_threads
 from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
@@ -38,12 +48,25 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return safetensors.load(path)
 
 
+def from_dlpack(array: Any) -> Tensor:
+    """Wrap an array of another framework without a copy; see ``interop.dlpack.from_dlpack``."""
+    from .interop import dlpack
+
+    return dlpack.from_dlpack(array)
+
+
+if importlib.util.find_spec("einops") is not None:  # it looks for backends among those imported
+    with contextlib.suppress(ImportError):
+        from .interop import einops as _einops  # noqa: F401
+
 __all__ = [  # noqa: PLE0604  (the operations' names are strings too)
     "Tensor",
     "autograd",
     "enable_grad",
+    "from_dlpack",
     "func",
     "get_num_threads",
+    "inference_mode",
     "is_grad_enabled",
     "load",
     "nn",

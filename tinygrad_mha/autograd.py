@@ -11,12 +11,14 @@ from .engine import (
     grad,
     gradcheck,
     gradgradcheck,
+    inference_mode,
     is_grad_enabled,
     no_grad,
     record_origin,
     set_grad_enabled,
     steps,
 )
+from .recompute import checkpoint
 
 __all__ = [
     "Flow",
@@ -24,11 +26,13 @@ __all__ = [
     "Node",
     "Step",
     "backward",
+    "checkpoint",
     "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "inference_mode",
     "is_grad_enabled",
     "no_grad",
     "record_origin",

@@ -183,6 +183,37 @@ def test_a_function_is_part_of_the_graph_and_of_the_picture() -> None:
     np.testing.assert_allclose(data.vertices[1].elements, np.exp([0.5, 1.0]))
 
 
+class PolarParts(tm.autograd.Function):
+    """(r cos φ, r sin φ, and how many quarters φ has passed), saving outputs."""
+
+    @staticmethod
+    def forward(ctx: Any, r: tm.Tensor, phi: tm.Tensor) -> Any:
+        x, y = tm.Tensor(r.data * np.cos(phi.data)), tm.Tensor(r.data * np.sin(phi.data))
+        ctx.save_for_backward(x, y, r)
+        return x, y, tm.tensor((phi.data // (np.pi / 2)).astype(int))
+
+    @staticmethod
+    def backward(ctx: Any, dx: tm.Tensor, dy: tm.Tensor, dn: tm.Tensor) -> Any:
+        x, y, r = ctx.saved_tensors
+        assert not dn.data.any()
+        return (dx * x + dy * y) / r, dy * x - dx * y
+
+
+def test_a_function_may_have_several_outputs() -> None:
+    r, phi = leaf(1.0, 2.0, 0.5), leaf(0.3, 2.0, -1.0)
+    x, _, quarters = PolarParts.apply(r, phi)
+    assert quarters.tolist() == [0, 1, -1]
+    assert not quarters.requires_grad
+    for mix in (lambda x, y: x * y + y, lambda x, y: x, lambda x, y: y * y):
+
+        def run(r: tm.Tensor, phi: tm.Tensor, mix: Any = mix) -> tm.Tensor:
+            return mix(*PolarParts.apply(r, phi)[:2])
+
+        tm.autograd.gradcheck(run, [r, phi])
+        tm.autograd.gradgradcheck(run, [r, phi])
+    assert "PolarParts" in {v.name for v in tm.viz.trace(x.sum()).data.vertices}
+
+
 def test_a_function_leaves_no_cycle() -> None:
     gc.disable()
     try:

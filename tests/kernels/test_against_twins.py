@@ -212,6 +212,117 @@ def test_what_is_masked_is_not_looked_at() -> None:
     np.testing.assert_allclose(y, [[1 / (1 + np.e), 0, np.e / (1 + np.e), 0]], rtol=1e-6)
 
 
+# -- attention ------------------------------------------------------------------------------
+
+#: (batch of q, of k, of v), L, S, p, p_v
+ATTENTIONS: list[tuple[Any, int, int, int, int]] = [
+    (((), (), ()), 1, 1, 1, 1),
+    (((2,), (2,), (2,)), 5, 7, 4, 3),
+    (((2, 3), (3,), (2, 1)), 96, 384, 16, 16),
+    (((), (2,), (1,)), 97, 385, 17, 33),
+    (((2,), (2,), (2,)), 110, 801, 32, 64),
+    (((1,), (1,), (1,)), 300, 50, 8, 40),
+]
+
+
+def restrictions(batch: Any, length: int, keys: int, rng: Any, dtype: Any) -> list[dict[str, Any]]:
+    """Every way to say which keys are seen, some of them by broadcasting; some rows see none."""
+    some = rng.random((*batch, length, keys)) < 0.5
+    some[..., 0, :] = False
+    bias = rng.standard_normal((length, keys)).astype(dtype)
+    bias[rng.random(bias.shape) < 0.3] = -np.inf
+    bias[-1] = -np.inf
+    return [
+        {},
+        {"causal": True},
+        {"mask": some},
+        {"mask": some.swapaxes(-1, -2)[..., ::-1, :].swapaxes(-1, -2)},
+        {"mask": some[..., :1, :], "causal": True},
+        {"mask": some.any(-1, keepdims=True), "bias": bias},
+        {"bias": bias[::-1], "causal": True},
+        {"bias": bias[:, :1]},
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", ATTENTIONS, ids=str)
+def test_attention_and_its_gradients(case: Any, dtype: Any, rng: Any) -> None:
+    batches, length, keys, width, deep = case
+    batch = np.broadcast_shapes(*batches)
+    sizes = zip(batches, ((length, width), (keys, width), (keys, deep)), strict=True)
+    q, k, v = (rng.standard_normal((*b, *size)).astype(dtype) for b, size in sizes)
+    # heads split off a wider axis: not consecutive
+    v = np.repeat(v, 2, -1)[..., ::2]
+    dout = rng.standard_normal((*batch, length, deep)).astype(dtype)
+    for limits in restrictions(batch, length, keys, rng, dtype):
+        true = [x.astype(np.float64) for x in (q, k, v, dout)]
+        exact = {**limits, "scale": 0.3}
+        if "bias" in exact:
+            exact["bias"] = exact["bias"].astype(np.float64)
+        out, lse = kernels.attention(q, k, v, **limits, scale=0.3)
+        with kernels.use_backend("numpy"):
+            true_out, true_lse = kernels.attention(*true[:3], **exact)
+            wanted = kernels.attention_backward(true[3], *true[:3], true_out, true_lse, **exact)
+        close(out, true_out, dtype)
+        close(lse, true_lse, dtype)
+        assert not out[np.isneginf(true_lse)].any()
+        grown = kernels.attention_backward(dout, q, k, v, out, lse, **limits, scale=0.3)
+        again = kernels.attention_backward(dout, q, k, v, out, lse, **limits, scale=0.3)
+        for mine, other, twin in zip(grown, again, wanted, strict=True):
+            close(mine, twin, dtype)
+            assert np.array_equal(mine, other)
+        assert not grown[0][np.isneginf(true_lse)].any()
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 3, 4), (2, 3, 0, 4), (0, 3, 5, 4)])
+def test_attention_of_nothing(shape: Any) -> None:
+    batch, length, keys, width = shape
+    q, k = np.ones((batch, length, width)), np.ones((batch, keys, width))
+    out, lse = kernels.attention(q, k, k, scale=1.0)
+    assert out.shape == (batch, length, width)
+    assert not out.any()
+    grown = kernels.attention_backward(out, q, k, k, out, lse, scale=1.0)
+    assert [d.shape for d in grown] == [q.shape, k.shape, k.shape]
+
+
+@pytest.mark.parametrize("value", [INF, NAN])
+def test_attention_passes_on_what_is_not_a_number(value: float) -> None:
+    q = np.ones((2, 20, 4), np.float32)
+    q[0, 3, 1] = value
+    keys = np.ones((2, 30, 4), np.float32)
+    out, _ = kernels.attention(q, keys, keys, scale=1.0)
+    assert np.isnan(out[0, 3]).all()
+    assert np.isfinite(np.delete(out[0], 3, 0)).all()
+
+
+ONES = np.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "limits", "error", "words"),
+    [
+        ((ONES, ONES[:, :2], ONES), {}, ValueError, "equally wide"),
+        ((ONES, ONES, ONES[:1]), {}, ValueError, "as many values as keys"),
+        ((ONES[0], ONES, ONES), {}, ValueError, "attention needs"),
+        ((np.ones((2, 2, 3)), np.ones((3, 2, 3)), ONES), {}, ValueError, "do not broadcast"),
+        (
+            (ONES, ONES, ONES),
+            {"mask": np.ones((3, 2), bool)},
+            ValueError,
+            r"mask has shape \(3, 2\)",
+        ),
+        ((ONES, ONES, ONES), {"mask": np.ones((2, 2))}, TypeError, "mask is float64"),
+        ((ONES, ONES, ONES), {"bias": np.ones((1, 2, 2))}, ValueError, "bias has shape"),
+        ((ONES, ONES.astype(np.float32), ONES), {}, TypeError, "k is float32"),
+    ],
+)
+def test_attention_says_what_does_not_fit(
+    inputs: Any, limits: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        kernels.attention(*inputs, **limits, scale=1.0)
+
+
 # -- elements -------------------------------------------------------------------------------
 
 

@@ -160,6 +160,13 @@ def test_any_number_of_threads_computes_the_same(
     np.testing.assert_allclose(kernels.matmul(a, b), a @ b, atol=1e-12)
     np.testing.assert_allclose(kernels.matmul(stack, b), stack @ b, atol=1e-12)
     assert np.array_equal(kernels.softmax(a), kernels.softmax(a))
+    out, lse = kernels.attention(stack, stack, stack, scale=0.2)
+    grown = kernels.attention_backward(out, stack, stack, stack, out, lse, scale=0.2)
+    kernels.set_num_threads(1)
+    assert np.array_equal(kernels.attention(stack, stack, stack, scale=0.2)[0], out)
+    alone = kernels.attention_backward(out, stack, stack, stack, out, lse, scale=0.2)
+    assert all(map(np.array_equal, grown, alone))
+    kernels.set_num_threads(count)
     _, dw, db = kernels.layer_norm_backward(
         a, a, None, a.mean(-1, keepdims=True), np.ones((rows, 1))
     )

@@ -249,7 +249,7 @@ def test_wrong_sizes(arguments: tuple[int, int], match: str) -> None:
 
 
 def test_unknown_pooling() -> None:
-    with pytest.raises(ValueError, match="'dot', 'additive' or a module"):
+    with pytest.raises(ValueError, match="'dot', 'additive', 'gaussian' or a module"):
         nn.MultiHeadAttention(8, 2, attention="linear")
 
 

@@ -23,6 +23,15 @@ def _scatter_add_at(torch: Any, x: Any, shape: Any, index: Any) -> Any:
     return torch.zeros(shape, dtype=x.dtype).index_put(index, x, accumulate=True)
 
 
+def _assign(torch: Any, x: Any, value: Any, steps: Any) -> Any:
+    y = x.clone()
+    part = y
+    for _, (index,) in steps:
+        part = part[index]
+    part.copy_(value)
+    return y
+
+
 def _index(torch: Any, index: Any) -> Any:
     """The arrays in an index as tensors."""
     if isinstance(index, tuple):
@@ -59,6 +68,10 @@ def _astype(torch: Any, x: Any, dtype: Any) -> Any:
     return x.to(getattr(torch, np.dtype(dtype).name))
 
 
+def _clamp(torch: Any, x: Any, min: Any, max: Any) -> Any:
+    return x.clamp(*(b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (min, max)))
+
+
 def _split_heads(torch: Any, x: Any, num_heads: int) -> Any:
     return x.unflatten(-1, (num_heads, -1)).transpose(-2, -3)
 
@@ -71,6 +84,22 @@ def _additive_scores(torch: Any, query: Any, key: Any, weight: Any) -> Any:
     return torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ weight
 
 
+def _attention(
+    torch: Any, query: Any, key: Any, value: Any, scale: float,
+    mask: Any = None, bias: Any = None, is_causal: bool = False,
+) -> Any:  # fmt: skip
+    scores = query @ key.mT * scale
+    seen = torch.ones(scores.shape[-2:], dtype=torch.bool)
+    if is_causal:
+        seen = seen.tril()
+    if mask is not None:
+        seen = seen & torch.as_tensor(mask)
+    if bias is not None:
+        seen = seen & ~torch.as_tensor(bias).isneginf()
+        scores = scores + torch.as_tensor(bias).nan_to_num(neginf=0.0).to(scores.dtype)
+    return _masked_softmax(torch, scores, seen) @ value
+
+
 #: Operations that PyTorch does not have under one name, as it would write them. Input tensors come
 #: in the operation's order; the other arguments by name, all of them.
 COMPOSITIONS: dict[str, Callable[..., Any]] = {
@@ -79,7 +108,13 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "concatenate": lambda torch, *tensors, dim: torch.cat(tensors, dim),
     "astype": _astype,
     "getitem": _getitem,
+    "assign": _assign,
+    "overwrite": lambda torch, x, value: x * 0 + value,
     "scatter_add_at": _scatter_add_at,
+    "clamp": _clamp,
+    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
+    "hardsigmoid": lambda torch, x: torch.nn.functional.relu6(x + 3) / 6,
+    "floor_divide": lambda torch, a, b: torch.div(a, b, rounding_mode="floor"),
     "advanced_index": _getitem,
     "add_at": _add_at,
     "put_at": _put_at,
@@ -90,6 +125,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "flip": lambda torch, x, dims: x.flip(dims),
     "constant_pad": lambda torch, x, **how: torch.nn.functional.pad(x, mode="constant", **how),
     "embedding": _embedding,
+    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
     "variance": lambda torch, x, **how: x.var(**how),
     "deviation": lambda torch, x, **how: x.std(**how),
     "last_largest": lambda torch, x, dim: x.cummax(dim).indices,
@@ -101,6 +137,14 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "scaled_mask": lambda torch, x, keep, p: x * keep / (1 - p),
     "dot_scores": lambda torch, query, key, scale: query @ key.mT * scale,
     "additive_scores": _additive_scores,
+    "attention": _attention,
+    "bernoulli_nll": lambda torch, x, target: torch.nn.functional.binary_cross_entropy(
+        x, target, reduction="none"
+    ),
+    "huber": lambda torch, x, delta: torch.nn.functional.huber_loss(
+        x, torch.zeros_like(x), reduction="none", delta=delta
+    ),
+    "logistic_nll": lambda torch, x: -torch.nn.functional.logsigmoid(x),
 }
 
 

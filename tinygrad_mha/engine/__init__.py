@@ -4,6 +4,7 @@ Read in this order: :mod:`.tensor` (the value), :mod:`.node` (what a tensor
 remembers of its making), :mod:`.op` (how an operation is defined, registered
 and run), :mod:`.backward` (how a gradient walks back), :mod:`.modes` (the
 switches), :mod:`.hooks` and :mod:`.function` (the user's own part),
+:mod:`.memory` and :mod:`.inplace` (writing into tensors), :mod:`.promotion` (dtypes),
 :mod:`.gradcheck` (how all of it is held to account).
 """
 
@@ -11,9 +12,11 @@ from .backward import Flow, Step, backward, grad, steps
 from .function import Function
 from .gradcheck import gradcheck, gradgradcheck
 from .hooks import Handle
+from .memory import touch
 from .modes import (
     detect_anomaly,
     enable_grad,
+    inference_mode,
     is_grad_enabled,
     no_grad,
     record_origin,
@@ -41,6 +44,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "inference_mode",
     "is_grad_enabled",
     "no_grad",
     "op",
@@ -48,4 +52,5 @@ __all__ = [
     "set_grad_enabled",
     "steps",
     "tensor",
+    "touch",
 ]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .hooks import run
+from .memory import written_since
 from .modes import enable_grad, no_grad, state
 from .node import Node, fingerprints
 from .op import Rule, describe, plain
@@ -174,6 +175,27 @@ def grad(
     return tuple(g if g is None or isinstance(g, Tensor) else Tensor(np.array(g)) for g in found)
 
 
+def grad_above(
+    outputs: list[Tensor],
+    inputs: list[Tensor],
+    seeds: list[Tensor],
+    floor: int,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """Gradients that do not pass through anything made before the clock showed `floor`."""
+    captured: dict[Node | Tensor, Any] = {t.grad_fn or t: None for t in inputs}
+    for _ in _walk(
+        *_roots(outputs, seeds),
+        retain_graph=create_graph,
+        create_graph=create_graph,
+        captured=captured,
+        floor=floor,
+    ):
+        pass
+    found = [captured[t.grad_fn or t] for t in inputs]
+    return [g if g is None or isinstance(g, Tensor) else Tensor(g) for g in found]
+
+
 def _roots(
     tensors: Tensor | Sequence[Tensor],
     gradients: Tensor | Sequence[Tensor | None] | None,
@@ -219,15 +241,17 @@ def _walk(
     create_graph: bool,
     captured: dict[Node | Tensor, Any] | None = None,
     watch: bool = False,
+    floor: int = -1,
 ) -> Iterator[Step]:
     """Walk back from `roots`; the one loop behind backward, grad and steps.
 
-    `captured` is a dict to fill instead of ``.grad``. Unless someone watches, nothing is
+    `captured` is a dict to fill instead of ``.grad``. Nodes below `floor` are the end of the
+    way. Unless someone watches, nothing is
     yielded and the generator runs through in a single step.
     """
     waiting: list[tuple[int, Node]] = []
     arrived: dict[Node, Any] = {}
-    on_path = None if captured is None else _leading_to(captured, roots)
+    on_path = None if captured is None else _leading_to(captured, roots, floor)
     for root, seed in zip(roots, seeds, strict=True):
         value = seed if create_graph else seed.data
         start = root.grad_fn
@@ -251,6 +275,8 @@ def _walk(
             dy = _hooked(node.hooks, dy)
         if captured is not None and node in captured:
             captured[node] = dy
+        if node.sequence < floor:
+            continue
         wanted = node.wanted
         if on_path is not None:
             wanted = [i for i in wanted if node.inputs[i] in on_path]
@@ -262,10 +288,19 @@ def _walk(
                 f"backward: the values that {node.name} {node.shape} saved for its gradient are "
                 "freed; pass retain_graph=True to the first backward to go through it again"
             )
+        overwritten = written_since(node.sequence, saved)
+        if overwritten is not None:
+            raise RuntimeError(
+                f"backward: {node.name} needs a value of shape {overwritten.shape} that it saved "
+                "for its gradient, but an operation in place (one whose name ends in _, an "
+                "assignment to x[…], or an optimizer's step) has changed it since; work on a "
+                ".clone(), or use the operation that returns a new tensor"
+                + ("" if node.origin is None else f"; it ran at {node.origin[0]}:{node.origin[1]}")
+            )
         gradients = _gradients(node, dy, wanted, saved, create_graph)
         if state.anomaly:
             _examine(node, wanted, saved, gradients)
-        if not retain_graph and node.op.saved_names:
+        if not retain_graph and node.op.saves_values:
             node.saved = None
         flows: list[Flow] = []
         for i, gradient in zip(wanted, gradients, strict=True):
@@ -421,7 +456,7 @@ def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-def _leading_to(captured: dict[Node | Tensor, Any], roots: list[Tensor]) -> set[Any]:
+def _leading_to(captured: dict[Node | Tensor, Any], roots: list[Tensor], floor: int) -> set[Any]:
     """Those nodes below `roots` through which a gradient reaches what is asked for."""
     order: list[Node] = []
     seen: set[Any] = set()
@@ -431,6 +466,8 @@ def _leading_to(captured: dict[Node | Tensor, Any], roots: list[Tensor]) -> set[
         if node in seen:
             continue
         seen.add(node)
+        if node.sequence < floor:
+            continue
         order.append(node)
         stack.extend(p for p in node.inputs if isinstance(p, Node) and p not in seen)
     order.sort(key=lambda n: n.sequence)

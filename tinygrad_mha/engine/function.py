@@ -10,7 +10,7 @@ import numpy as np
 
 from .modes import no_grad, state
 from .node import Node
-from .op import Rule
+from .op import REGISTRY, Rule
 from .tensor import Tensor
 
 
@@ -27,31 +27,54 @@ class Context:
         self.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         self._shapes = [a.shape if isinstance(a, Tensor) else None for a in args]
         self._saved: tuple[Any, ...] = ()
-        self._out: Tensor | None = None
+        self._passive: tuple[Tensor, ...] = ()
+        self._outputs: tuple[Tensor, ...] = ()
+        self._whole: np.ndarray | None = None
         self._node: weakref.ref[Node] | None = None
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors: inputs, or the output."""
+        """Keep tensors: inputs, or outputs."""
         self._saved = tensors
+
+    def mark_non_differentiable(self, *outputs: Tensor) -> None:
+        """Name outputs through which no gradient flows; those of integers need no naming."""
+        self._passive = outputs
+
+    def _flows(self, output: Tensor) -> bool:
+        return output.is_floating_point() and not any(output is p for p in self._passive)
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What was kept. The output comes back tied to this very operation's node."""
+        """What was kept. An output comes back tied to this very operation's node."""
         node = None if self._node is None else self._node()
-        return tuple(
-            Tensor(t.data, True, node) if t is not None and t is self._out and node else t
-            for t in self._saved
-        )
+
+        def tied(kept: Any) -> Any:
+            if node is None or self._whole is None or kept is None:
+                return kept
+            mine = [i for i, o in enumerate(self._outputs) if o is kept]
+            return self._part(Tensor(self._whole, True, node), mine[0]) if mine else kept
+
+        return tuple(tied(kept) for kept in self._saved)
+
+    def _part(self, whole: Any, i: int) -> Any:
+        """Cut output i out of all outputs, which the node carries as one row of numbers."""
+        flowing = [o for o in self._outputs if self._flows(o)]
+        if len(flowing) == 1:
+            return whole
+        start = sum(o.numel() for o in self._outputs[:i] if self._flows(o))
+        out = self._outputs[i]
+        row = REGISTRY["getitem"](whole, slice(start, start + out.numel()))
+        return REGISTRY["reshape"](row, out.shape)
 
 
 class Function:
     """Base class of an operation with a gradient of one's own.
 
-    A subclass has two static methods, ``forward(ctx, *args)`` and ``backward(ctx, grad)``,
-    and is called by its :meth:`apply`. The forward runs without recording and returns one
-    tensor; the backward returns one gradient per argument of the forward, None for those
-    that have none. If backward is written with tensor operations, gradients of gradients
-    come by themselves.
+    A subclass has two static methods, ``forward(ctx, *args)`` and ``backward(ctx, *grads)``,
+    and is called by its :meth:`apply`. The forward runs without recording and returns a
+    tensor or several; the backward takes one gradient per output and returns one per argument
+    of the forward, None for those that have none. If backward is written with tensor
+    operations, gradients of gradients come by themselves.
 
     Examples
     --------
@@ -72,36 +95,54 @@ class Function:
     """
 
     @staticmethod
-    def forward(ctx: Context, *args: Any) -> Tensor:
+    def forward(ctx: Context, *args: Any) -> Any:
         """Compute; every subclass has its own."""
         raise NotImplementedError("a Function needs a static method forward(ctx, *args)")
 
     @staticmethod
-    def backward(ctx: Context, grad: Tensor) -> Any:
+    def backward(ctx: Context, *grads: Tensor) -> Any:
         """Gradients of the forward's arguments; every subclass has its own."""
-        raise NotImplementedError("a Function needs a static method backward(ctx, grad)")
+        raise NotImplementedError("a Function needs a static method backward(ctx, *grads)")
 
     @classmethod
-    def apply(cls, *args: Any) -> Tensor:
+    def apply(cls, *args: Any) -> Any:
         """Run the forward, and record it where an argument wants a gradient."""
+        given, context, whole = cls._record(args)
+        if whole is None:
+            return given
+        outs = tuple(
+            context._part(whole, i) if context._flows(out) else out.detach()
+            for i, out in enumerate(context._outputs)
+        )
+        return outs if isinstance(given, tuple) else outs[0]
+
+    @classmethod
+    def _record(cls, args: tuple[Any, ...]) -> tuple[Any, Context, Tensor | None]:
+        """Run the forward; its result, and the tensor that carries all outputs in the graph."""
         context = Context(args)
         with no_grad():
-            out = cls.forward(context, *args)
-        if not isinstance(out, Tensor):
-            raise TypeError(
-                f"{cls.__name__}.forward returned a {type(out).__name__}, expected one Tensor"
-            )
+            given = cls.forward(context, *args)
+        outputs = given if isinstance(given, tuple) else (given,)
+        for out in outputs:
+            if not isinstance(out, Tensor):
+                raise TypeError(
+                    f"{cls.__name__}.forward returned a {type(out).__name__}, expected a Tensor, "
+                    "or a tuple of them"
+                )
+        context._outputs = outputs
         wanted = [i for i, wants in enumerate(context.needs_input_grad) if wants]
-        if not wanted or not state.grad_enabled:
-            return out
-        context._out = out
+        flowing = [out.data for out in outputs if context._flows(out)]
+        if not (wanted and flowing and state.grad_enabled):
+            return given, context, None
+        one = len(flowing) == 1
+        whole = flowing[0] if one else np.concatenate([a.reshape(-1) for a in flowing])
         sources = [
             ((a.grad_fn or a) if a.requires_grad else a.data) if isinstance(a, Tensor) else a
             for a in args
         ]
-        node = Node(FunctionOp(cls), sources, wanted, (), (context,), out.data)
-        context._node = weakref.ref(node)
-        return Tensor(out.data, True, node)
+        node = Node(FunctionOp(cls), sources, wanted, (), (context,), whole)
+        context._whole, context._node = whole, weakref.ref(node)
+        return given, context, Tensor(whole, True, node)
 
 
 class FunctionOp:
@@ -111,6 +152,7 @@ class FunctionOp:
     input_names = ("input",)
     param_names: tuple[str, ...] = ()
     saved_names = ("context",)
+    saves_values = True
     rules: dict[str, Rule] = {}  # noqa: RUF012  (the same empty one for all)
     plan = (("input", None, None),)
     reduce = None
@@ -131,7 +173,9 @@ class FunctionOp:
 
     def __call__(self, *args: Any) -> Tensor:
         """Run it again, as the visualizer does."""
-        return self.function.apply(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in args))
+        args = tuple(Tensor(a) if isinstance(a, np.ndarray) else a for a in args)
+        given, _, whole = self.function._record(args)
+        return given if whole is None else whole
 
     def gradients(
         self, dy: Any, wanted: list[int], saved: tuple[Any, ...], fused: bool
@@ -140,9 +184,9 @@ class FunctionOp:
         (context,) = saved
         if fused:
             with no_grad():
-                found = self.function.backward(context, Tensor(dy))
+                found = self.function.backward(context, *_parts(context, Tensor(dy)))
         else:
-            found = self.function.backward(context, dy)
+            found = self.function.backward(context, *_parts(context, dy))
         given = found if isinstance(found, tuple) else (found,)
         if len(given) != len(context.needs_input_grad):
             raise RuntimeError(
@@ -162,3 +206,11 @@ class FunctionOp:
                 )
             gradients.append(gradient.data if fused else gradient)
         return gradients
+
+
+def _parts(context: Context, dy: Tensor) -> list[Tensor]:
+    """One gradient per output; zeros where none flows."""
+    return [
+        context._part(dy, i) if context._flows(out) else Tensor(np.zeros(out.shape, dy.dtype))
+        for i, out in enumerate(context._outputs)
+    ]

@@ -75,6 +75,19 @@ class no_grad(_Switch):
     attribute, value = "grad_enabled", False
 
 
+class inference_mode(no_grad):
+    """:class:`no_grad` under PyTorch's other name; here the two are one.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> w = tm.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tm.inference_mode():
+    ...     (w * 3).requires_grad
+    False
+    """
+
+
 class enable_grad(_Switch):
     """Context manager and decorator: record again inside a :class:`no_grad`.
 

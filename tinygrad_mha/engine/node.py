@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import zlib
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .memory import clock
 from .modes import state
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .op import Op
     from .tensor import Tensor
 
-_sequence = itertools.count()
 _package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
@@ -69,8 +68,8 @@ class Node:
     shape, dtype
         Of the output.
     sequence : int
-        Counts up with every node made. Inputs are always older than what is made of
-        them, so *the reverse of this order is a topological order*.
+        Counts up with every node made and every write in place. Inputs are always older
+        than what is made of them, so *the reverse of this order is a topological order*.
     frame : Frame or None
         The module call in which it ran.
     origin : tuple of (str, int) or None
@@ -113,7 +112,7 @@ class Node:
         self.saved: tuple[Any, ...] | None = saved
         self.shape = out.shape
         self.dtype = out.dtype
-        self.sequence = next(_sequence)
+        self.sequence = next(clock)
         self.frame = state.frame
         self.origin: tuple[str, int] | None = _caller() if state.record_origin else None
         self.hooks: dict[int, Any] | None = None

@@ -46,7 +46,8 @@ import numpy as np
 
 from .modes import state
 from .node import Node
-from .tensor import UFUNCS, Tensor
+from .promotion import promote as _promote
+from .tensor import UFUNCS, Tensor, View
 
 P = ParamSpec("P")
 Fn = TypeVar("Fn", bound=Callable[..., Any])
@@ -65,6 +66,7 @@ AxisRule: TypeAlias = Callable[
 REGISTRY: dict[str, Op[Any]] = {}
 
 _REQUIRED = inspect.Parameter.empty
+_ALIASES = {"input": 0, "self": 0, "other": 1}
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,10 @@ class Op(Generic[P]):
         samples: tuple[Sample, ...] = (),
         method: bool = True,
         torch: str | None = None,
+        promote: bool | tuple[int, ...] = False,
+        floating: bool = False,
+        view: bool = False,
+        inplace: bool = False,
     ) -> None:
         assert isinstance(forward, FunctionType)
         self.forward = forward
@@ -154,10 +160,15 @@ class Op(Generic[P]):
         self.extras = extras
         self.samples = samples
         self.torch = torch
+        self.floating = floating
+        self.view = view
         self.rules: dict[str, Rule] = {}
         self.fused: Rule | None = None
         self.saved_names: tuple[str, ...] = ()
+        self.saves_values = False
         self._read_signature(inputs)
+        every = tuple(range(self._count)) if promote is True or floating else ()
+        self._promoted = promote if isinstance(promote, tuple) else every
         self.__doc__ = forward.__doc__
         self.__name__ = self.name
         self.__qualname__ = forward.__qualname__
@@ -173,6 +184,8 @@ class Op(Generic[P]):
             UFUNCS[ufunc] = self
         if method:
             setattr(Tensor, self.name, _as_method(self))
+        if inplace:
+            setattr(Tensor, f"{self.name}_", _as_inplace(self))
 
     def _read_signature(self, inputs: int | None) -> None:
         """Split the forward's parameters into inputs and the rest."""
@@ -187,6 +200,7 @@ class Op(Generic[P]):
         self._param_defaults = tuple(p.default for p in parameters[count:])
         self._has_required = _REQUIRED in self._param_defaults
         self._count = len(self.input_names)
+        self._parameters = {p.name for p in parameters}
 
     # -- definition -----------------------------------------------------------------
 
@@ -254,6 +268,10 @@ class Op(Generic[P]):
             for name in self.input_names
         )
         self._saves_shapes = any(name.endswith("_shape") for name in self.saved_names)
+        # shapes and plain arguments need not be freed: without values a second backward is legal
+        self.saves_values = any(
+            name in (*self.input_names, "out", *self.extras) for name in self.saved_names
+        )
 
     @property
     def differentiable(self) -> bool:
@@ -288,15 +306,19 @@ class Op(Generic[P]):
                 lifted = True
                 array = value.data
                 arrays.append(array)
-                if value.requires_grad:
+                if value._view is not None:
+                    value.refresh()
+                if value._requires_grad:
                     wanted.append(len(sources))
-                    sources.append(value.grad_fn or value)
+                    sources.append(value._grad_fn or value)
                 else:
                     sources.append(array)
             else:
                 arrays.append(value)
                 sources.append(value)
         try:
+            if self._promoted and not _alike(arrays):
+                _promote(arrays, self._promoted, self.floating)
             if self.variadic:  # what follows *inputs can only be given by name
                 out = self.forward(*arrays, **dict(zip(self.param_names, params, strict=True)))
             else:
@@ -312,9 +334,25 @@ class Op(Generic[P]):
         if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
             out = np.asarray(out)
         if not (wanted and self.rules and state.grad_enabled and out.dtype.kind == "f"):
-            return Tensor(out)
+            result = Tensor(out)
+        else:
+            result = Tensor(out, True, self.record(arrays, sources, wanted, params, out, extras))
+        if self.view and out.base is not None:
+            result._view = View.of(inputs[0], self, params, out)
+        return result
+
+    def record(
+        self,
+        arrays: list[Any],
+        sources: list[Any],
+        wanted: list[int],
+        params: tuple[Any, ...],
+        out: np.ndarray,
+        extras: tuple[Any, ...] = (),
+    ) -> Node:
+        """Make the node of a call that has been computed."""
         saved = self._save(arrays, params, out, extras)
-        return Tensor(out, True, Node(self, sources, wanted, params, saved, out))
+        return Node(self, sources, wanted, params, saved, out)
 
     def _save(
         self,
@@ -343,6 +381,9 @@ class Op(Generic[P]):
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Sort the arguments into inputs and params, as Python itself would."""
+        for alias, position in _ALIASES.items():  # PyTorch's names of the first two inputs
+            if alias in kwargs and position < self._count and alias not in self._parameters:
+                kwargs[self.input_names[position]] = kwargs.pop(alias)
         count = len(args) if self.variadic else len(self.input_names)
         inputs, params = list(args[:count]), list(args[count:])
         names = () if self.variadic else self.input_names
@@ -418,7 +459,10 @@ def op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:
         ``symbol`` short sign for pictures; ``inputs`` how many leading parameters are
         arrays (default: those annotated ``Value``); ``reduce`` how a gradient is brought
         back to a broadcast input's shape; ``axis`` what happens to an axis; ``ufunc`` the
-        NumPy function that means the same; ``extras`` names of what the forward returns
+        NumPy function that means the same; ``promote`` whether inputs (or which, by
+        position) are brought to one dtype first, ``floating`` whether integers become
+        floats; ``view`` whether the result may share the input's memory; ``inplace``
+        whether there is a method ``name_``; ``extras`` names of what the forward returns
         besides its output; ``samples`` for the generic checks; ``method`` whether it is a
         method of Tensor too; ``torch`` its counterpart, where the name differs.
 
@@ -453,6 +497,30 @@ def _as_method(operation: Op[Any]) -> Callable[..., Any]:
     method.__doc__ = operation.__doc__
     method.__wrapped__ = operation.forward  # type: ignore[attr-defined]
     return method
+
+
+def _as_inplace(operation: Op[Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        from .inplace import apply_
+
+        return apply_(operation, self, args, kwargs)
+
+    method.__name__ = f"{operation.name}_"
+    method.__doc__ = f"In-place version of :meth:`{operation.name}`; returns the tensor itself."
+    return method
+
+
+def _alike(arrays: list[Any]) -> bool:
+    """Whether nothing has to be promoted: the usual case, told without looking closely."""
+    first = arrays[0]
+    if type(first) is not np.ndarray or first.dtype.char not in "fd":
+        return False
+    if len(arrays) == 1:
+        return True
+    second = arrays[1]
+    if type(second) is np.ndarray:
+        return len(arrays) == 2 and second.dtype is first.dtype
+    return len(arrays) == 2 and type(second) in (float, int)
 
 
 def _picker(

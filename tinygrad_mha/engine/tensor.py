@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .hooks import Handle, Hook, register
+from .memory import owner, version
+from .modes import enable_grad
 from .node import Node
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ class Tensor:
     """
 
     __slots__ = (
-        "__weakref__", "_grad", "data", "grad_fn", "hooks", "requires_grad", "retains_grad",
+        "__weakref__", "_epoch", "_grad", "_grad_fn", "_requires_grad", "_view", "data", "hooks",
+        "retains_grad",
     )  # fmt: skip
 
     def __init__(
@@ -70,8 +73,10 @@ class Tensor:
                 "convert it first, for example with .float()"
             )
         self.data: np.ndarray = data
-        self.requires_grad = requires_grad
-        self.grad_fn = grad_fn
+        self._requires_grad = requires_grad
+        self._grad_fn = grad_fn
+        self._view: View | None = None  # what it is a view of
+        self._epoch = 0  # how often its history was rewritten by a write in place
         self.retains_grad = False
         self.hooks: dict[int, Any] | None = None
         self._grad: Tensor | None = None
@@ -97,6 +102,41 @@ class Tensor:
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
+
+    # -- its history --------------------------------------------------------------
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The operation that made this tensor, or the last that wrote into it; None for a leaf."""
+        if self._view is not None:
+            self.refresh()
+        return self._grad_fn
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient flows here; can be assigned to on leaves."""
+        if self._view is not None:
+            self.refresh()
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wish: bool) -> None:
+        self.requires_grad_(wish)
+
+    def refresh(self) -> None:
+        """Where something was written into the tensor that this is a view of, view it anew."""
+        view = self._view
+        if view is None or view.epoch == view.base._epoch:
+            return
+        with enable_grad():
+            again = view.replay(view.base)
+        view.epoch = view.base._epoch
+        self._grad_fn, self._requires_grad = again._grad_fn, again._requires_grad
+
+    @property
+    def _version(self) -> int:
+        """How often the memory under this tensor, its views and copies by detach was written to."""
+        return version(self.data)
 
     # -- what it is ---------------------------------------------------------------
 
@@ -213,6 +253,19 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """Share the memory with another framework; see :func:`tm.from_dlpack`."""
+        if self.requires_grad:
+            raise BufferError(
+                "__dlpack__: this tensor requires a gradient, which another framework cannot "
+                "follow; pass .detach()"
+            )
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Say where the memory is: in the CPU's."""
+        return self.data.__dlpack_device__()
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """``np.exp(t)``, ``array + t``: a tensor again, with its gradient, never a bare array."""
         operation = UFUNCS.get(ufunc)
@@ -236,7 +289,7 @@ class Tensor:
             raise RuntimeError("requires_grad_: only a leaf can be switched; use .detach()")
         if requires_grad and self.data.dtype.kind != _FLOATING:
             raise RuntimeError(f"requires_grad_: a {self.data.dtype} tensor carries no gradient")
-        self.requires_grad = requires_grad
+        self._requires_grad = bool(requires_grad)
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -376,6 +429,42 @@ class Tensor:
         from .backward import backward
 
         backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+
+class View:
+    """How a tensor that shares another's memory is made of it.
+
+    Attributes
+    ----------
+    base : Tensor
+        The tensor at the beginning, no view itself.
+    steps : tuple of (Op, tuple)
+        The operations that lead from it to the view, each with its parameters.
+    epoch : int
+        Of the base, when the view's history was written.
+    """
+
+    __slots__ = ("base", "epoch", "steps")
+
+    def __init__(self, base: Tensor, steps: tuple[tuple[Any, tuple[Any, ...]], ...]) -> None:
+        self.base, self.steps, self.epoch = base, steps, base._epoch
+
+    @classmethod
+    def of(
+        cls, source: Tensor, operation: Any, params: tuple[Any, ...], out: np.ndarray
+    ) -> View | None:
+        """Describe the result of one operation, or return None where it has memory of its own."""
+        if owner(out) is not owner(source.data):
+            return None
+        before = source._view
+        step = ((operation, params),)
+        return cls(source, step) if before is None else cls(before.base, before.steps + step)
+
+    def replay(self, base: Any) -> Any:
+        """Make the same view of another tensor, or array, of the base's shape."""
+        for operation, params in self.steps:
+            base = operation(base, *params)
+        return base
 
 
 def weak(value: Any) -> Any:

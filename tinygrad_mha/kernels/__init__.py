@@ -2,7 +2,8 @@
 
 Each function checks its arguments and hands them to one of two backends: kernels
 written on a SIMD vector type and compiled by numba when first called
-(:mod:`.compiled`, on :mod:`.matrix`, :mod:`.rows`, :mod:`.elements`), or their twins in
+(:mod:`.compiled`, on :mod:`.matrix`, :mod:`.rows`, :mod:`.elements`,
+:mod:`.fused_attention`), or their twins in
 plain NumPy (:mod:`.reference`), which say in a line or two what is computed.
 """
 
@@ -100,6 +101,11 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     array([[3.],
            [3.]])
     """
+    product: Array
+    if a.ndim == b.ndim == 2 and bias is None and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
+        # the shortest way: for small matrices, each further check would be felt
+        product = _backend(a).matmul(a, b)
+        return product
     if a.dtype != b.dtype:
         raise TypeError(
             f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()"
@@ -121,7 +127,7 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
                 f"shapes {a.shape} and {b.shape} do not fit: their axes before the last two, "
                 f"{a.shape[:-2]} and {b.shape[:-2]}, do not broadcast"
             ) from None
-    product: Array = _backend(a).matmul(a, b, bias)
+    product = _backend(a).matmul(a, b, bias)
     return product
 
 
@@ -277,6 +283,126 @@ def layer_norm_backward(
     return dx, dweight, dbias
 
 
+def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None) -> None:
+    """Raise what :func:`attention` says it raises."""
+    shapes = f"q has shape {q.shape}, k {k.shape} and v {v.shape}"
+    if min(q.ndim, k.ndim, v.ndim) < 2:
+        raise ValueError(f"{shapes}; attention needs (..., L, p), (..., S, p) and (..., S, p_v)")
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"{shapes}: queries and keys must be equally wide (the last axis)")
+    if k.shape[-2] != v.shape[-2]:
+        raise ValueError(f"{shapes}: there must be as many values as keys (axis −2)")
+    try:
+        batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    except ValueError:
+        raise ValueError(f"{shapes}: their axes before the last two do not broadcast") from None
+    scores = (*batch, q.shape[-2], k.shape[-2])
+    for name, given, dtype in (("mask", mask, np.dtype(bool)), ("bias", bias, q.dtype)):
+        if given is None:
+            continue
+        if given.dtype != dtype:
+            raise TypeError(f"{name} is {given.dtype}, expected {dtype}")
+        if given.ndim > len(scores) or any(
+            n not in (1, m) for n, m in zip(given.shape[::-1], scores[::-1], strict=False)
+        ):
+            raise ValueError(
+                f"{name} has shape {given.shape}, which does not broadcast to {scores}"
+            )
+    if not q.dtype == k.dtype == v.dtype:
+        raise TypeError(f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}; they must be the same")
+
+
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    scale: float,
+) -> tuple[Array, Array]:
+    """softmax(q kᵀ · scale + bias) v, without the weights ever being in memory.
+
+    Parameters
+    ----------
+    q, k, v : ndarray
+        ``(..., L, p)``, ``(..., S, p)`` and ``(..., S, p_v)``; the axes before broadcast.
+    mask : bool ndarray, optional
+        True = may attend; broadcasts to ``(..., L, S)``.
+    bias : ndarray, optional
+        Added to the scores, −∞ forbids; broadcasts to ``(..., L, S)``.
+    causal : bool, default False
+        Query i sees keys 0 … i.
+    scale : float
+        Usually 1/√p.
+
+    Returns
+    -------
+    out : ndarray
+        ``(..., L, p_v)``; exactly 0 for a query that may see no key.
+    lse : ndarray
+        ``(..., L)``, ln Σ exp of each row of scores, which the gradient needs.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ, or the mask is not of bool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> x = np.ones((3, 2))
+    >>> out, lse = kernels.attention(x, x, x, causal=True, scale=0.5)
+    >>> out
+    array([[1., 1.],
+           [1., 1.],
+           [1., 1.]])
+    """
+    _check_attention(q, k, v, mask, bias)
+    out, lse = _backend(q).attention(q, k, v, mask, bias, causal, scale)
+    return out, lse
+
+
+def attention_backward(
+    dout: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    scale: float,
+) -> tuple[Array, Array, Array]:
+    """Gradients of q, k and v, from what :func:`attention` took and gave.
+
+    They have the batch axes of `dout`: an input that was broadcast takes their sum.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ.
+    """
+    _check_attention(q, k, v, mask, bias)
+    if dout.shape != out.shape or lse.shape != out.shape[:-1]:
+        raise ValueError(
+            f"dout has shape {dout.shape}, out {out.shape} and lse {lse.shape}; dout must be like "
+            "out, and lse like out without its last axis"
+        )
+    dq, dk, dv = _backend(q).attention_backward(
+        dout, q, k, v, out, lse, mask, bias, causal, scale
+    )  # fmt: skip
+    return dq, dk, dv
+
+
 def gelu(x: Array, approximate: bool = False) -> Array:
     """x · Φ(x), or with `approximate` its tanh formula, elementwise."""
     y: Array = _backend(x).gelu(x, approximate)
@@ -339,6 +465,8 @@ exp, tanh, sigmoid = reference.exp, reference.tanh, reference.sigmoid
 __all__ = [
     "BACKENDS",
     "adamw_step",
+    "attention",
+    "attention_backward",
     "backend",
     "cross_entropy",
     "cross_entropy_backward",

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from . import elements, matrix, reference, rows
+from . import fused_attention as fused
 from .jit import source, target
+from .simd import REGISTER_BYTES
 from .threads import get_num_threads, over_ranges
 
 Array = np.ndarray
@@ -24,6 +26,8 @@ Array = np.ndarray
 #: Below this many multiply-adds, or numbers, a second thread costs more than it saves.
 PARALLEL_PRODUCTS = 8_000_000
 PARALLEL_NUMBERS = 200_000
+#: Up to it, what surrounds a product takes about as long as the product.
+SHORT_PRODUCTS = 1_000_000
 
 _ONE = np.zeros((1, 3), np.int64)
 _i, _b, _f8 = types.intp, types.boolean, types.float64
@@ -61,22 +65,38 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     elements.adamw: lambda t: (
         _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
     ),
+    fused.attention: lambda t: (
+        *(3 * (_in(t, 3),)), _in(types.uint8, 2), _b, _in(t, 2), _b, _out(types.int64, 2),
+        _b, _f8, _out(t, 3), _out(t, 2), _i, _i,
+    ),
+    fused.attention_backward: lambda t: (
+        *(5 * (_in(t, 3),)), _in(t, 2), _in(types.uint8, 2), _b, _in(t, 2), _b,
+        _out(types.int64, 2), _b, _f8, *(3 * (_out(t, 3),)), _i, _i,
+    ),
 }  # fmt: skip
 
-_ready: set[tuple[Any, np.dtype[Any]]] = set()
+_ready: dict[tuple[Any, np.dtype[Any]], Callable[..., None]] = {}
 
 
-def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments."""
-    if (dispatcher, dtype) not in _ready:
+def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments.
+
+    It is the machine code behind the dispatcher, which need not look for a version that fits
+    the arguments' types, as there is only one; dtypes and dimensions are right by then.
+    """
+    run = _ready.get((dispatcher, dtype))
+    if run is None:
         number = types.float32 if dtype == np.float32 else types.float64
-        dispatcher.compile(_SIGNATURES[dispatcher](number))
-        _ready.add((dispatcher, dtype))
-    return dispatcher
+        signature = _SIGNATURES[dispatcher](number)
+        dispatcher.compile(signature)
+        run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
+    return run
 
 
 def _rows_of(x: Array) -> Array:
     """(..., n) as (rows, n), one row after the other."""
+    if x.ndim == 2 and x.flags.c_contiguous:
+        return x
     return np.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
@@ -113,6 +133,12 @@ def _offsets(
     return offsets
 
 
+@cache
+def _none_of(dtype: np.dtype[Any]) -> Array:
+    """Return something to pass as a bias that is not looked at."""
+    return np.zeros(1, dtype)
+
+
 def _aligned(a: Array) -> Array:
     """Return an array whose strides are whole numbers of elements, as a kernel counts them."""
     size = a.itemsize
@@ -125,7 +151,14 @@ def _aligned(a: Array) -> Array:
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """a · b + bias, for matrices or stacks of them."""
     run = _kernel(matrix.matmul, a.dtype)
-    a, b = _aligned(a), _aligned(b)
+    if not a.flags.c_contiguous:
+        a = _aligned(a)
+    if not b.flags.c_contiguous:
+        b = _aligned(b)
+    if a.ndim == 2 and b.ndim == 2 and bias is None and 0 < a.size * b.shape[1] <= SHORT_PRODUCTS:
+        c = np.empty((a.shape[0], b.shape[1]), a.dtype)
+        run(a, b, c, _none_of(a.dtype), False, _ONE, 0, 1)
+        return c
     n, k = a.shape[-2:]
     m = b.shape[-1]
     has_bias = bias is not None
@@ -194,7 +227,7 @@ def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
         penalty = flat if mask is None else _penalty(mask, x.shape, x.dtype)
         masked = mask is not None
         _share(lambda i, j: run(flat, penalty, masked, y, i, j), len(flat), flat.size)
-    return y.reshape(x.shape)
+    return y if x.ndim == 2 else y.reshape(x.shape)
 
 
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
@@ -206,7 +239,7 @@ def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     flat_dy, flat_y = _rows_of(dy), _rows_of(y)
     dx = np.empty(flat_y.shape, y.dtype)
     _share(lambda i, j: run(flat_dy, flat_y, dx, i, j), len(flat_y), flat_y.size)
-    return dx.reshape(y.shape)
+    return dx if y.ndim == 2 else dx.reshape(y.shape)
 
 
 def logsumexp(x: Array, axis: int = -1) -> Array:
@@ -271,6 +304,96 @@ def layer_norm_backward(
     _share(part, len(flat), flat.size)
     total = sum((sums[start] for start in sorted(sums)), np.zeros((2, n), x.dtype))
     return dx.reshape(x.shape), total[0], total[1]
+
+
+# -- attention ------------------------------------------------------------------------------
+
+
+def _items_of(x: Array, batch: tuple[int, ...]) -> Array:
+    """(..., T, p) as (items, T, p), consecutive, with zeros up to a whole vector of p."""
+    length, width = x.shape[-2:]
+    whole = np.broadcast_to(x, (*batch, length, width)).reshape(-1, length, width)
+    missing = -width % (REGISTER_BYTES // x.itemsize)
+    if missing:
+        return np.pad(whole, ((0, 0), (0, 0), (0, missing)))
+    return np.ascontiguousarray(whole)
+
+
+def _restrictions(
+    mask: Array | None, bias: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[Any, ...]:
+    """Mask, whether there is one, bias, whether there is one, and where each item's begin."""
+    items = math.prod(shape[:-2])
+    offsets = np.zeros((items, 2), np.int64)
+    found: list[Any] = []
+    for column, (given, kind) in enumerate(((mask, np.dtype(np.uint8)), (bias, dtype))):
+        if given is None:
+            found += [np.zeros((1, 1), kind), False]
+            continue
+        # consecutive before it is broadcast: no stride is negative, and nothing is multiplied
+        whole = np.broadcast_to(np.ascontiguousarray(given), shape)
+        where = np.indices(shape[:-2]).reshape(len(shape) - 2, items)
+        for indices, stride in zip(where, whole.strides[:-2], strict=True):
+            offsets[:, column] += indices * (stride // whole.itemsize)
+        found += [whole[(0,) * (len(shape) - 2)].view(kind), True]
+    return (*found, offsets)
+
+
+def _share_items(run: Callable[[int, int], object], count: int, products: int) -> None:
+    """Run over all items, by several threads where that pays."""
+    if products < PARALLEL_PRODUCTS or get_num_threads() == 1:
+        run(0, count)
+    else:
+        over_ranges(run, count)
+
+
+def attention(
+    q: Array, k: Array, v: Array,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
+    batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    length, keys, width = q.shape[-2], k.shape[-2], v.shape[-1]
+    if 0 in (*batch, length, keys, width, q.shape[-1]):
+        return reference.attention(q, k, v, mask, bias, causal, scale)
+    run = _kernel(fused.attention, q.dtype)
+    qs, ks, vs = (_items_of(x, batch) for x in (q, k, v))
+    limits = _restrictions(mask, bias, (*batch, length, keys), q.dtype)
+    out, lse = np.empty((*qs.shape[:2], vs.shape[2]), q.dtype), np.empty(qs.shape[:2], q.dtype)
+    blocks = len(qs) * -(-length // fused.QUERIES)
+    _share_items(
+        lambda i, j: run(qs, ks, vs, *limits, causal, scale, out, lse, i, j),
+        blocks,
+        qs.size * keys,
+    )
+    return out[..., :width].reshape(*batch, length, width), lse.reshape(*batch, length)
+
+
+def attention_backward(
+    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Gradients of q, k and v, with the batch axes of `dout`."""
+    batch, length, keys = dout.shape[:-2], q.shape[-2], k.shape[-2]
+    if 0 in (*batch, length, keys, v.shape[-1], q.shape[-1]):
+        return reference.attention_backward(
+            dout, q, k, v, out, lse, mask, bias, causal, scale
+        )  # fmt: skip
+    run = _kernel(fused.attention_backward, q.dtype)
+    given = [_items_of(x, batch) for x in (dout, q, k, v, out)]
+    limits = _restrictions(mask, bias, (*batch, length, keys), q.dtype)
+    flat = np.ascontiguousarray(lse).reshape(-1, length)
+    grown = [np.empty(x.shape, q.dtype) for x in given[1:4]]
+    _share_items(
+        lambda i, j: run(*given, flat, *limits, causal, scale, *grown, i, j),
+        len(flat),
+        given[1].size * keys,
+    )
+    dq, dk, dv = (
+        d[..., : x.shape[-1]].reshape(*batch, *x.shape[-2:])
+        for d, x in zip(grown, (q, k, v), strict=True)
+    )
+    return dq, dk, dv
 
 
 # -- elements -------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def _stripe(A, a, ar, ac, B, b, br, C, c, cr, rows, depth, zero, add):  # type: 
 
 
 @inner
-def _panel(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # type: ignore[no-untyped-def]
+def panel_product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # type: ignore[no-untyped-def]
     """C (+)= A · B with B's rows consecutive in memory; offsets and strides in elements."""
     z = splat(A.dtype.type(0))
     lanes = LANES32 * 4 // A.itemsize
@@ -205,7 +205,7 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
                 for j in range(0, columns, widest):
                     wide = min(widest, columns - j)
                     b_start, b_row = (k * columns + j * deep, wide) if copied else (b + k * br, br)
-                    _panel(
+                    panel_product(
                         block, a_start, a_row, a_column,
                         panels, b_start, b_row,
                         cm, c + i * cr + j, cr,

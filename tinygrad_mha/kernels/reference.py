@@ -97,6 +97,40 @@ def layer_norm_backward(
     return dx, (dy * hat).sum(rows), dy.sum(rows)
 
 
+def _attention_scores(
+    q: Array, k: Array, mask: Array | None, bias: Array | None, causal: bool, scale: float
+) -> Array:
+    """Q kᵀ · scale + bias, −∞ where nothing may be seen."""
+    s = np.matmul(q, k.swapaxes(-1, -2)) * q.dtype.type(scale)
+    if bias is not None:
+        s = s + bias
+    seen = np.tri(*s.shape[-2:], dtype=np.bool_) if causal else np.ones(s.shape[-2:], bool)
+    return np.where(seen if mask is None else seen & mask, s, s.dtype.type(-np.inf))
+
+
+def attention(
+    q: Array, k: Array, v: Array,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
+    s = _attention_scores(q, k, mask, bias, causal, scale)
+    out = np.matmul(softmax(s, -1, ~np.isneginf(s)), v)
+    return out, np.broadcast_to(logsumexp(s), out.shape[:-1])
+
+
+def attention_backward(
+    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Gradients of q, k and v, with the batch axes of `dout`."""
+    s = _attention_scores(q, k, mask, bias, causal, scale)
+    p = np.exp(s - np.where(np.isneginf(lse), s.dtype.type(np.inf), lse)[..., None])
+    dp = np.matmul(dout, v.swapaxes(-1, -2))
+    ds = p * (dp - (dout * out).sum(-1, keepdims=True)) * q.dtype.type(scale)
+    dv = np.matmul(p.swapaxes(-1, -2), dout)
+    return np.matmul(ds, k), np.matmul(ds.swapaxes(-1, -2), q), dv
+
+
 def erf(x: Array) -> Array:
     """2/√π ∫₀ˣ e^(−t²) dt."""
     return np.asarray(_erf(x) if x.size else x, x.dtype)

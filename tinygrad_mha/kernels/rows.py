@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .functions import exp
+from .functions import exp_below
 from .jit import inner, kernel
 from .simd import (
     LANES32,
@@ -18,8 +18,8 @@ from .simd import (
     fma,
     load,
     load_first,
+    load_row,
     max_of,
-    maximum,
     memory,
     mul,
     splat,
@@ -49,17 +49,75 @@ def _put(m, at, left, lanes, value):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-untyped-def]
-    """Return the largest of the visible numbers of a row."""
+def _larger(a, b):  # type: ignore[no-untyped-def]
+    """Return the larger of a and b, a where b is nan: one instruction."""
+    return where_less(a, b, b, a)
+
+
+@inner
+def _seen(x, at, penalty, seen, left, lanes, masked):  # type: ignore[no-untyped-def]
+    """Load a vector of a row; what is hidden, or beyond its end, is −∞."""
     lowest = x.dtype.type(-np.inf)
-    top = splat(lowest)
-    for j in range(0, n, lanes):
-        v = _get(x, at + j, n - j, lanes, lowest)
-        if masked:
-            hidden = _get(penalty, seen + j, n - j, lanes, lowest)
-            v = where_less(hidden, splat(x.dtype.type(0)), splat(lowest), v)
-        top = maximum(top, v)
+    v = _get(x, at, left, lanes, lowest)
+    if masked:
+        hidden = _get(penalty, seen, left, lanes, lowest)
+        v = where_less(hidden, splat(x.dtype.type(0)), splat(lowest), v)
+    return v
+
+
+@inner
+def maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-untyped-def]
+    """Return the largest of the visible numbers of a row; a nan does not count."""
+    top = splat(x.dtype.type(-np.inf))
+    j = 0
+    if not masked:
+        a = b = c = d = top  # four at a time: none waits for the one before it
+        while n - j >= 4 * lanes:
+            v, w, y, z = load_row(x, at + j, (a, b, c, d))
+            a, b, c, d = _larger(a, v), _larger(b, w), _larger(c, y), _larger(d, z)
+            j += 4 * lanes
+        top = _larger(_larger(a, b), _larger(c, d))
+    while j < n:
+        top = _larger(top, _seen(x, at + j, penalty, seen + j, n - j, lanes, masked))
+        j += lanes
     return max_of(top)
+
+
+@inner
+def exp_of_row(x, at, n, lanes, penalty, seen, masked, top, y):  # type: ignore[no-untyped-def]
+    """Write exp(x − top) of a row to y, and return the sum."""
+    tops, total = splat(top), splat(x.dtype.type(0))
+    whole = 0 if masked else n - n % lanes
+    for j in range(0, whole, lanes):
+        e = exp_below(sub(load(x, at + j), tops))
+        total = add(total, e)
+        store(y, at + j, e)
+    for j in range(whole, n, lanes):
+        v = _seen(x, at + j, penalty, seen + j, n - j, lanes, masked)
+        e = exp_below(sub(v, tops))
+        total = add(total, e)
+        _put(y, at + j, n - j, lanes, e)
+    return sum_of(total)
+
+
+@inner
+def scale_row(y, at, n, lanes, factor):  # type: ignore[no-untyped-def]
+    """Multiply a row by a number, in place."""
+    scale, whole = splat(factor), n - n % lanes
+    for j in range(0, whole, lanes):
+        store(y, at + j, mul(load(y, at + j), scale))
+    if whole < n:
+        rest = load_first(y, at + whole, n - whole, y.dtype.type(0))
+        store_first(y, at + whole, n - whole, mul(rest, scale))
+
+
+@inner
+def of_nothing(x, at, n, penalty, seen, masked):  # type: ignore[no-untyped-def]
+    """Sum up a row without a visible number above −∞: 0, or nan if one of them is nan."""
+    for j in range(n):
+        if np.isnan(x[at + j]) and not (masked and penalty[seen + j] < 0):
+            return x[at + j]
+    return x.dtype.type(0)
 
 
 @kernel
@@ -70,26 +128,14 @@ def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
     """
     n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
     x, p, y = memory(X), memory(P), memory(Y)
-    none, lowest = x.dtype.type(0), x.dtype.type(-np.inf)
     for i in range(first, last):
         at, seen = i * n, (i % P.shape[0]) * n
-        top = _maximum_of_row(x, at, n, lanes, p, seen, masked)
-        if masked and top == lowest:
-            for j in range(n):
-                y[at + j] = none
+        top = maximum_of_row(x, at, n, lanes, p, seen, masked)
+        if masked and top == -np.inf:
+            y[at : at + n] = of_nothing(x, at, n, p, seen, masked)
             continue
-        tops, total = splat(top), splat(none)
-        for j in range(0, n, lanes):
-            v = _get(x, at + j, n - j, lanes, lowest)
-            if masked:
-                hidden = _get(p, seen + j, n - j, lanes, lowest)
-                v = where_less(hidden, splat(none), splat(lowest), v)
-            e = exp(sub(v, tops))
-            total = add(total, e)
-            _put(y, at + j, n - j, lanes, e)
-        scale = splat(x.dtype.type(1) / sum_of(total))
-        for j in range(0, n, lanes):
-            _put(y, at + j, n - j, lanes, mul(_get(y, at + j, n - j, lanes, none), scale))
+        total = exp_of_row(x, at, n, lanes, p, seen, masked, top, y)  # nan if a number is
+        scale_row(y, at, n, lanes, x.dtype.type(1) / total)
 
 
 @kernel
@@ -118,13 +164,16 @@ def logsumexp(X, LSE, first, last):  # type: ignore[no-untyped-def]
     none, lowest = x.dtype.type(0), x.dtype.type(-np.inf)
     for i in range(first, last):
         at = i * n
-        top = _maximum_of_row(x, at, n, lanes, x, 0, False)
+        top = maximum_of_row(x, at, n, lanes, x, 0, False)
         if np.isinf(top):  # all −∞ gives −∞, one +∞ gives +∞; the difference below would be nan
-            LSE[i] = top
+            LSE[i] = top + of_nothing(x, at, n, x, 0, False)
             continue
-        tops, total = splat(top), splat(none)
-        for j in range(0, n, lanes):
-            total = add(total, exp(sub(_get(x, at + j, n - j, lanes, lowest), tops)))
+        tops, total, whole = splat(top), splat(none), n - n % lanes
+        for j in range(0, whole, lanes):
+            total = add(total, exp_below(sub(load(x, at + j), tops)))
+        if whole < n:
+            rest = load_first(x, at + whole, n - whole, lowest)
+            total = add(total, exp_below(sub(rest, tops)))
         LSE[i] = top + x.dtype.type(math.log(sum_of(total)))
 
 
@@ -138,7 +187,7 @@ def softmax_from_logsumexp(X, LSE, D, target, DX, first, last):  # type: ignore[
         at = i * n
         shift, scale = splat(LSE[i]), splat(D[i])
         for j in range(0, n, lanes):
-            e = exp(sub(_get(x, at + j, n - j, lanes, lowest), shift))
+            e = exp_below(sub(_get(x, at + j, n - j, lanes, lowest), shift))
             _put(dx, at + j, n - j, lanes, mul(e, scale))
         dx[at + target[i]] -= D[i]
 

@@ -11,6 +11,7 @@ is compiled into several instructions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -355,6 +356,30 @@ def number(value: float, double: float | None = None) -> Any:
         return like(like), code
 
     return constant
+
+
+def polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
+    """Make a function that evaluates a polynomial, lane by lane, by Horner's rule.
+
+    Parameters
+    ----------
+    single, double : sequence of float
+        Coefficients for float32 and for float64, constant first: each pays for its own digits.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def evaluate(typing: Any, x: Any) -> Any:
+        coefficients = single if x.dtype.bitwidth == 32 else double
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            first, *others = (ir.Constant(_llvm(x), [c] * x.lanes) for c in coefficients[::-1])
+            for other in others:
+                first = _fused(builder, x, first, arguments[0], other)
+            return first
+
+        return x(x), code
+
+    return evaluate
 
 
 # -- rows: tuples of vectors side by side ---------------------------------------------------

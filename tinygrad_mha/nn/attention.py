@@ -1,176 +1,21 @@
-"""Attention pooling, alone and in many heads."""
+"""Multi-head attention: h poolings in parallel, each with its own view, then combined."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..engine import Tensor
-from .layers import Linear
+from . import masks, torch_layout
+from .cache import KeyValueCache
 from .module import Module, Parameter
+from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 
-
-class AttentionPooling(Module):
-    """The core that every kind of attention shares: scores → weights → weighted sum.
-
-    To bring your own, say in :meth:`scores` how well a key answers a query. Masks,
-    softmax, dropout and the sum are here.
-
-    Parameters
-    ----------
-    dropout : float, default 0
-        Probability with which a weight is dropped, in training.
-
-    Examples
-    --------
-    Attention by distance, exp(−|q − k|²/2) in proportion, as in kernel regression:
-
-    >>> import tinygrad_mha as tm
-    >>> class GaussianAttention(tm.nn.AttentionPooling):
-    ...     def scores(self, query, key):
-    ...         apart = query.unsqueeze(-2) - key.unsqueeze(-3)  # (..., L, S, p)
-    ...         return (apart * apart).sum(-1) * -0.5
-    >>> x = tm.randn(2, 5, 4)
-    >>> GaussianAttention()(x, x, x).shape
-    (2, 5, 4)
-    """
-
-    def __init__(self, dropout: float = 0.0) -> None:
-        super().__init__()
-        if not 0.0 <= dropout <= 1.0:
-            raise ValueError(
-                f"{type(self).__name__}: dropout is {dropout}, expected a probability from 0 to 1"
-            )
-        self.dropout = dropout
-
-    def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        """Score ``(..., L, p_q)`` against ``(..., S, p_k)``: ``(..., L, S)``."""
-        raise NotImplementedError(f"{type(self).__name__} defines no scores()")
-
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        *,
-        mask: Tensor | None = None,
-        is_causal: bool = False,
-        need_weights: bool = False,
-    ) -> Any:
-        """Pool the values.
-
-        Parameters
-        ----------
-        query : Tensor
-            ``(..., L, p_q)``.
-        key : Tensor
-            ``(..., S, p_k)``.
-        value : Tensor
-            ``(..., S, p_v)``.
-        mask : Tensor, optional
-            Boolean, True = may attend; or floating, added to the scores. Broadcasts to
-            ``(..., L, S)``.
-        is_causal : bool, default False
-            Query i sees keys 0 … i.
-        need_weights : bool, default False
-            Return the weights too.
-
-        Returns
-        -------
-        out : Tensor
-            ``(..., L, p_v)``; exactly 0 for a query that may see nothing.
-        weights : Tensor
-            ``(..., L, S)``, before dropout; only if `need_weights`.
-
-        Raises
-        ------
-        ValueError
-            Widths, lengths or the mask do not fit.
-        TypeError
-            The mask is of integers.
-        """
-        if key.shape[-2] != value.shape[-2]:
-            raise ValueError(
-                f"{type(self).__name__}: key has shape {key.shape} and value {value.shape}; there "
-                "must be as many values as keys (axis −2)"
-            )
-        weights = ops.attention_weights(self.scores(query, key), mask, is_causal)
-        out = ops.dropout(weights, self.dropout, self.training) @ value
-        return (out, weights) if need_weights else out
-
-
-class DotProductAttention(AttentionPooling):
-    """Scaled dot-product attention: score(q, k) = qᵀk / √p (Vaswani et al. 2017, eq. 1).
-
-    Parameters
-    ----------
-    dropout : float, default 0
-        Probability with which a weight is dropped, in training.
-    scale : float, optional
-        Instead of 1/√p.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> q, k, v = tm.randn(2, 3, 8), tm.randn(2, 5, 8), tm.randn(2, 5, 4)
-    >>> tm.nn.DotProductAttention()(q, k, v).shape
-    (2, 3, 4)
-    """
-
-    def __init__(self, dropout: float = 0.0, scale: float | None = None) -> None:
-        super().__init__(dropout)
-        self.scale = scale
-
-    def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        """Score q · k / √p: ``(..., L, p)``, ``(..., S, p)`` to ``(..., L, S)``."""
-        scale = 1 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
-        scores: Tensor = ops.dot_scores(query, key, scale=scale)
-        return scores
-
-
-class AdditiveAttention(AttentionPooling):
-    """Additive attention: score(q, k) = w_vᵀ tanh(W_q q + W_k k) (Bahdanau et al. 2015).
-
-    Parameters
-    ----------
-    query_dim, key_dim : int
-        Widths p_q and p_k; they may differ.
-    num_hiddens : int
-        Width a in which they meet.
-    dropout : float, default 0
-        Probability with which a weight is dropped, in training.
-
-    Attributes
-    ----------
-    W_q, W_k : Linear
-        Weights ``(a, p_q)`` and ``(a, p_k)``, without bias.
-    w_v : Parameter
-        ``(a,)``.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> q, k, v = tm.randn(2, 1, 20), tm.randn(2, 10, 2), tm.randn(2, 10, 4)
-    >>> tm.nn.AdditiveAttention(20, 2, 8)(q, k, v).shape
-    (2, 1, 4)
-    """
-
-    def __init__(
-        self, query_dim: int, key_dim: int, num_hiddens: int, dropout: float = 0.0
-    ) -> None:
-        super().__init__(dropout)
-        self.W_q = Linear(query_dim, num_hiddens, bias=False)
-        self.W_k = Linear(key_dim, num_hiddens, bias=False)
-        bound = 1 / math.sqrt(num_hiddens)
-        self.w_v = Parameter(ops.generator().uniform(-bound, bound, num_hiddens).astype(np.float32))
-
-    def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        """Score ``(..., L, p_q)`` against ``(..., S, p_k)``: ``(..., L, S)``."""
-        scores: Tensor = ops.additive_scores(self.W_q(query), self.W_k(key), self.w_v)
-        return scores
+METHODS = ("fused", "formula")
 
 
 class MultiHeadAttention(Module):
@@ -199,30 +44,48 @@ class MultiHeadAttention(Module):
         Width p_v of a head's values; by default embed_dim / h.
     out_dim : int, optional
         Width p_o of the output; by default embed_dim.
-    attention : {"dot", "additive"} or Module
+    attention : {"dot", "additive", "gaussian"} or Module
         The pooling f, shared by the heads; or one of your own, for example a subclass of
-        :class:`AttentionPooling`.
+        :class:`AttentionPooling`. The Gaussian's width is learned, and begins at p^¼: its scores
+        then contain qᵀk / √p, as dot products do.
     bias : bool, default True
         Whether the projections have biases b_q, b_k, b_v, b_o.
     dropout : float, default 0
         Probability with which a weight is dropped, in training.
+    scale : float, optional
+        Of the dot product, instead of 1/√p.
+    num_kv_heads : int, optional
+        Number g of heads of keys and values, a divisor of h; by default h. Each is shared by
+        h/g consecutive heads: grouped queries (Ainslie et al. 2023), and for g = 1 the one
+        key/value head of multi-query attention (Shazeer 2019).
+    add_bias_kv : bool, default False
+        Append one learned key and value that every query may see.
+    add_zero_attn : bool, default False
+        Append one key and value of zeros, so that a head may attend to nothing.
+    rotary : RotaryPositions, optional
+        Rotates every head's queries and keys by their positions.
+    method : {"fused", "formula"}
+        All heads in one product, or one after the other just as the formula reads. The results
+        are the same; ``mha.method`` may be switched at any time.
 
     Attributes
     ----------
     W_q, W_k, W_v : Parameter
-        ``(h, p_q, d_q)``, ``(h, p_k, d_k)``, ``(h, p_v, d_v)``: ``W_q[i]`` is the formula's
+        ``(h, p_q, d_q)``, ``(g, p_k, d_k)``, ``(g, p_v, d_v)``: ``W_q[i]`` is the formula's
         Wᵢ^(q). At first Xavier-uniform by each head's own fan.
     W_o : Parameter
         ``(p_o, h·p_v)``.
     b_q, b_k, b_v, b_o : Parameter or None
-        ``(h, p_q)``, ``(h, p_k)``, ``(h, p_v)``, ``(p_o,)``; at first 0.
+        ``(h, p_q)``, ``(g, p_k)``, ``(g, p_v)``, ``(p_o,)``; at first 0.
+    bias_k, bias_v : Parameter or None
+        ``(g, p_k)``, ``(g, p_v)``: the appended key and value, if `add_bias_kv`.
     pooling : Module
         f.
 
     Raises
     ------
     ValueError
-        Widths that do not fit.
+        Widths or options that do not fit.
 
     Examples
     --------
@@ -232,6 +95,13 @@ class MultiHeadAttention(Module):
     >>> out, weights = mha(x, is_causal=True, need_weights=True)
     >>> out.shape, weights.shape
     ((2, 5, 32), (2, 4, 5, 5))
+
+    A head's importance is the gradient at its gate (Michel et al. 2019, eq. 2):
+
+    >>> gates = tm.ones(4, requires_grad=True)
+    >>> mha(x, head_mask=gates).sum().backward()
+    >>> gates.grad.shape
+    (4,)
     """
 
     def __init__(
@@ -247,16 +117,21 @@ class MultiHeadAttention(Module):
         attention: str | Module = "dot",
         bias: bool = True,
         dropout: float = 0.0,
+        scale: float | None = None,
+        num_kv_heads: int | None = None,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        rotary: Module | None = None,
+        method: str = "fused",
     ) -> None:
         super().__init__()
-        for name, width in (("embed_dim", embed_dim), ("num_heads", num_heads)):
-            if width < 1:
-                raise ValueError(f"MultiHeadAttention: {name} is {width}, expected at least 1")
-        if embed_dim % num_heads and (qk_head_dim is None or v_head_dim is None):
-            raise ValueError(
-                f"MultiHeadAttention: embed_dim={embed_dim} does not split into "
-                f"num_heads={num_heads}; say qk_head_dim and v_head_dim, which are free"
-            )
+        self.num_heads = num_heads
+        self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        self._check_sizes(embed_dim, qk_head_dim, v_head_dim)
+        if method not in METHODS:
+            raise ValueError(f"MultiHeadAttention: method is {method!r}, expected one of {METHODS}")
+        if rotary is not None and add_bias_kv:
+            raise ValueError("MultiHeadAttention: add_bias_kv's key has no position to be rotated")
         even = embed_dim // num_heads
         p_qk = even if qk_head_dim is None else qk_head_dim
         self.p_q, self.p_k = p_qk if isinstance(p_qk, tuple) else (p_qk, p_qk)
@@ -265,21 +140,31 @@ class MultiHeadAttention(Module):
         self.d_k = embed_dim if kdim is None else kdim
         self.d_v = embed_dim if vdim is None else vdim
         self.p_o = embed_dim if out_dim is None else out_dim
-        self.num_heads = num_heads
-        self.pooling = _pooling(attention, self.p_q, self.p_k, dropout)
-        if self.p_q != self.p_k and isinstance(self.pooling, DotProductAttention):
+        self.add_zero_attn, self.method = add_zero_attn, method
+        self.pooling = _pooling(attention, self.p_q, self.p_k, dropout, scale)
+        self.rotary = rotary
+        equal = isinstance(self.pooling, DotProductAttention | GaussianAttention)
+        if self.p_q != self.p_k and equal:
             raise ValueError(
-                f"MultiHeadAttention: qk_head_dim={qk_head_dim}: a dot product needs equal widths "
-                "for queries and keys; attention='additive' does not"
+                f"MultiHeadAttention: qk_head_dim={qk_head_dim}: a dot product or a distance needs "
+                "equal widths for queries and keys; attention='additive' does not"
             )
-        self.W_q = _xavier(num_heads, self.p_q, self.d_q)
-        self.W_k = _xavier(num_heads, self.p_k, self.d_k)
-        self.W_v = _xavier(num_heads, self.p_v, self.d_v)
-        self.W_o = _xavier(self.p_o, num_heads * self.p_v)
-        self.b_q = Parameter(np.zeros((num_heads, self.p_q), np.float32)) if bias else None
-        self.b_k = Parameter(np.zeros((num_heads, self.p_k), np.float32)) if bias else None
-        self.b_v = Parameter(np.zeros((num_heads, self.p_v), np.float32)) if bias else None
-        self.b_o = Parameter(np.zeros(self.p_o, np.float32)) if bias else None
+        self._make_parameters(bias, add_bias_kv)
+
+    def _make_parameters(self, bias: bool, add_bias_kv: bool) -> None:
+        h, g = self.num_heads, self.num_kv_heads
+        self.W_q = _xavier(h, self.p_q, self.d_q)
+        self.W_k = _xavier(g, self.p_k, self.d_k)
+        self.W_v = _xavier(g, self.p_v, self.d_v)
+        self.W_o = _xavier(self.p_o, h * self.p_v)
+        self.b_q = _zeros(h, self.p_q) if bias else None
+        self.b_k = _zeros(g, self.p_k) if bias else None
+        self.b_v = _zeros(g, self.p_v) if bias else None
+        self.b_o = _zeros(self.p_o) if bias else None
+        self.bias_k = _normal(g, self.p_k) if add_bias_kv else None
+        self.bias_v = _normal(g, self.p_v) if add_bias_kv else None
+
+    # -- the computation ---------------------------------------------------------------
 
     def forward(
         self,
@@ -290,6 +175,8 @@ class MultiHeadAttention(Module):
         mask: Tensor | None = None,
         is_causal: bool = False,
         need_weights: bool = False,
+        head_mask: Any = None,
+        cache: KeyValueCache | None = None,
     ) -> Any:
         """Attend.
 
@@ -303,18 +190,26 @@ class MultiHeadAttention(Module):
             ``(N, S, d_v)``; by default the key.
         mask : Tensor, optional
             Boolean, **True = may attend**; or floating, added to the scores. Shape ``(L, S)``,
-            ``(N, L, S)``, or four dimensions that broadcast to ``(N, h, L, S)``.
+            ``(N, L, S)``, or four dimensions that broadcast to ``(N, h, L, S)``. With a cache,
+            S counts the remembered keys too.
         is_causal : bool, default False
-            Query i sees keys 0 … i.
+            Query i sees keys 0 … i; with a cache, all remembered ones besides.
         need_weights : bool, default False
             Return every head's weights too.
+        head_mask : Tensor or array_like, optional
+            ``(h,)`` or ``(N, h)``: gates by which each hᵢ is multiplied, before W_o. 0 takes a
+            head away; the gradient at a gate of 1 is the head's importance.
+        cache : KeyValueCache, optional
+            Keys and values of earlier calls come before those of this one, and these are
+            remembered in turn.
 
         Returns
         -------
         out : Tensor
             ``(N, L, p_o)``.
         weights : Tensor
-            ``(N, h, L, S)``, per head, before dropout; only if `need_weights`.
+            ``(N, h, L, S)``, per head, before dropout; only if `need_weights`. The appended
+            keys are the last columns: S + 1 or S + 2.
 
         Raises
         ------
@@ -323,37 +218,243 @@ class MultiHeadAttention(Module):
         TypeError
             The mask is of integers.
         """
-        key = query if key is None else key
-        value = key if value is None else value
-        self._check(query, key, value)
-        unbatched = query.ndim == 2
-        if unbatched:
-            query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
-        result = self.pooling(
-            self._heads(query, self.W_q, self.b_q),  # (N, h, L, p_q)
-            self._heads(key, self.W_k, self.b_k),  # (N, h, S, p_k)
-            self._heads(value, self.W_v, self.b_v),  # (N, h, S, p_v)
-            mask=self._four_dimensional(mask, query, key),
-            is_causal=is_causal,
-            need_weights=need_weights,
+        pooled, weights, batched = self._pool(
+            query, key, value, mask, is_causal, need_weights, head_mask, cache
         )
-        pooled, weights = result if need_weights else (result, None)
-        # (N, h, L, p_v) -> (N, L, h·p_v) -> (N, L, p_o)
-        out = ops.linear(ops.merge_heads(pooled), self.W_o, self.b_o)
-        if unbatched:
+        if self.method == "fused":
+            # (N, h, L, p_v) -> (N, L, h·p_v) -> (N, L, p_o)
+            out = ops.linear(ops.merge_heads(pooled), self.W_o, self.b_o)
+        else:
+            out = self._sum_of_heads(pooled)
+        if not batched:
             out = out.squeeze(0)
             weights = None if weights is None else weights.squeeze(0)
         return (out, weights) if need_weights else out
 
-    def _heads(self, x: Tensor, weight: Parameter, bias: Parameter | None) -> Any:
-        """All heads' projections as one product: (N, T, d) -> (N, T, h·p) -> (N, h, T, p)."""
-        h, p, d = weight.shape
-        together = ops.linear(
-            x,
-            ops.reshape(weight, (h * p, d)),
-            None if bias is None else ops.reshape(bias, (h * p,)),
-        )
+    def contributions(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        head_mask: Any = None,
+    ) -> Tensor:
+        """What each head adds to the output: W_o[:, i-th block] hᵢ.
+
+        The output is their sum over the heads, plus b_o.
+
+        Parameters
+        ----------
+        query, key, value, mask, is_causal, head_mask
+            As in a call of the module.
+
+        Returns
+        -------
+        Tensor
+            ``(N, h, L, p_o)``.
+
+        Examples
+        --------
+        >>> import numpy as np, tinygrad_mha as tm
+        >>> mha, x = tm.nn.MultiHeadAttention(8, 2), tm.randn(1, 3, 8)
+        >>> parts = mha.contributions(x)
+        >>> parts.shape, np.allclose((parts.sum(1) + mha.b_o).data, mha(x).data, atol=1e-6)
+        ((1, 2, 3, 8), True)
+        """
+        pooled, _, batched = self._pool(query, key, value, mask, is_causal, False, head_mask, None)
+        if isinstance(pooled, list):
+            pooled = ops.cat([one.unsqueeze(1) for one in pooled], dim=1)  # (N, h, L, p_v)
+        # (p_o, h·p_v) -> (p_o, h, p_v) -> (h, p_v, p_o)
+        blocks = ops.permute(ops.reshape(self.W_o, (self.p_o, self.num_heads, self.p_v)), (1, 2, 0))
+        parts: Tensor = pooled @ blocks
+        return parts if batched else parts.squeeze(0)
+
+    def _pool(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        mask: Tensor | None,
+        is_causal: bool,
+        need_weights: bool,
+        head_mask: Any,
+        cache: KeyValueCache | None,
+    ) -> tuple[Any, Any, bool]:
+        """Pool in every head: (N, h, L, p_v), or a list of h tensors (N, L, p_v); weights."""
+        key = query if key is None else key
+        value = key if value is None else value
+        self._check(query, key, value)
+        batched = query.ndim == 3
+        if not batched:
+            query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
+        past = 0 if cache is None else len(cache)
+        mask, is_causal = self._mask(mask, is_causal, query, key, past)
+        gates = self._gates(head_mask, query.shape[0])
+        run = self._fused if self.method == "fused" else self._formula
+        pooled, weights = run(query, key, value, mask, is_causal, need_weights, gates, cache, past)
+        return pooled, weights, batched
+
+    def _fused(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        is_causal: bool,
+        need_weights: bool,
+        gates: Tensor | None,
+        cache: KeyValueCache | None,
+        past: int,
+    ) -> tuple[Any, Any]:
+        """All heads in one product."""
+        q = ops.split_heads(_together(query, self.W_q, self.b_q), self.num_heads)  # (N, h, L, p_q)
+        keys, values = _together(key, self.W_k, self.b_k), _together(value, self.W_v, self.b_v)
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        k = self._heads(keys, self.bias_k)  # (N, h, S, p_k)
+        v = self._heads(values, self.bias_v)  # (N, h, S, p_v)
+        if self.rotary is not None:
+            q, k = self.rotary(q, past), self.rotary(k)
+        result = self.pooling(q, k, v, mask=mask, is_causal=is_causal, need_weights=need_weights)
+        pooled, weights = result if need_weights else (result, None)
+        if gates is not None:
+            pooled = pooled * gates
+        return pooled, weights
+
+    def _heads(self, together: Tensor, bias: Parameter | None) -> Any:
+        """Append what is to be appended, and share: (N, S, g·p) -> (N, h, S, p).
+
+        All of it happens before the heads are split, so that what lies between there and
+        ``merge_heads`` has one part for each head, and can be followed head by head.
+        """
+        n, h, g = together.shape[0], self.num_heads, self.num_kv_heads
+        rows = [together]
+        if bias is not None:
+            rows.append(ops.expand(ops.reshape(bias, (1, 1, -1)), (n, 1, together.shape[2])))
+        if self.add_zero_attn:
+            rows.append(Tensor(np.zeros((n, 1, together.shape[2]), together.dtype)))
+        if len(rows) > 1:
+            together = ops.cat(rows, dim=1)
+        if g < h:
+            length, p = together.shape[1], together.shape[2] // g
+            # (N, S, g·p) -> (N, S, g, 1, p) -> (N, S, g, h/g, p) -> (N, S, h·p)
+            each = ops.reshape(together, (n, length, g, 1, p))
+            each = ops.expand(each, (n, length, g, h // g, p))
+            together = ops.reshape(each, (n, length, h * p))
         return ops.split_heads(together, h)
+
+    def _formula(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        is_causal: bool,
+        need_weights: bool,
+        gates: Tensor | None,
+        cache: KeyValueCache | None,
+        past: int,
+    ) -> tuple[Any, Any]:
+        """One head after the other: hᵢ = f(Wᵢ^(q) q, Wᵢ^(k) k, Wᵢ^(v) v)."""
+        groups = range(self.num_kv_heads)
+        # (N, S, p) for each head of keys and values
+        keys = [ops.linear(key, self.W_k[j], _part(self.b_k, j)) for j in groups]
+        values = [ops.linear(value, self.W_v[j], _part(self.b_v, j)) for j in groups]
+        if cache is not None:
+            all_keys, all_values = cache.append(ops.cat(keys, dim=-1), ops.cat(values, dim=-1))
+            keys = [all_keys[..., j * self.p_k : (j + 1) * self.p_k] for j in groups]
+            values = [all_values[..., j * self.p_v : (j + 1) * self.p_v] for j in groups]
+        keys = [self._appended(keys[j], _part(self.bias_k, j)) for j in groups]
+        values = [self._appended(values[j], _part(self.bias_v, j)) for j in groups]
+        pooled, weights = [], []
+        for i in range(self.num_heads):
+            j = i * self.num_kv_heads // self.num_heads
+            q, k = ops.linear(query, self.W_q[i], _part(self.b_q, i)), keys[j]
+            if self.rotary is not None:
+                q, k = self.rotary(q, past), self.rotary(k)
+            h_i, alpha = self.pooling(
+                q, k, values[j], mask=_of_head(mask, i), is_causal=is_causal, need_weights=True
+            )
+            pooled.append(h_i if gates is None else h_i * _of_head(gates, i))
+            weights.append(alpha.unsqueeze(1))  # (N, L, S) -> (N, 1, L, S)
+        return pooled, ops.cat(weights, dim=1) if need_weights else None
+
+    def _appended(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """One head's keys or values (N, S, p) with what is appended to them."""
+        n, _, p = x.shape
+        rows = [x]
+        if bias is not None:
+            rows.append(ops.expand(ops.reshape(bias, (1, 1, p)), (n, 1, p)))
+        if self.add_zero_attn:
+            rows.append(Tensor(np.zeros((n, 1, p), x.dtype)))
+        return ops.cat(rows, dim=1) if len(rows) > 1 else x
+
+    def _sum_of_heads(self, pooled: list[Tensor]) -> Tensor:
+        """Σᵢ W_o[:, i-th block] hᵢ + b_o."""
+        out: Tensor | None = None
+        for i, h_i in enumerate(pooled):
+            part = ops.linear(h_i, self.W_o[:, i * self.p_v : (i + 1) * self.p_v], None)
+            out = part if out is None else out + part
+        assert out is not None
+        return out if self.b_o is None else out + self.b_o
+
+    # -- masks and gates ---------------------------------------------------------------
+
+    def _mask(
+        self, mask: Tensor | None, is_causal: bool, query: Tensor, key: Tensor, past: int
+    ) -> tuple[Tensor | None, bool]:
+        """Bring masks to (N, h, L, S) or what broadcasts to it, appended keys included."""
+        n, length, keys = query.shape[0], query.shape[1], past + key.shape[1]
+        extra = (self.bias_k is not None) + self.add_zero_attn
+        if mask is not None:
+            mask = masks.four_dimensional(mask, (n, self.num_heads, length, keys))
+        if is_causal and (past or extra):
+            mask = masks.both(mask, masks.causal(length, keys, past))
+            mask = (
+                None
+                if mask is None
+                else masks.four_dimensional(mask, (n, self.num_heads, length, keys))
+            )
+            is_causal = False
+        if mask is not None and extra:
+            mask = masks.with_visible_keys(mask, keys, extra)
+        return mask, is_causal
+
+    def _gates(self, head_mask: Any, n: int) -> Tensor | None:
+        """Gates (h,) or (N, h) as (1, h, 1, 1) or (N, h, 1, 1)."""
+        if head_mask is None:
+            return None
+        gates = head_mask if isinstance(head_mask, Tensor) else Tensor(np.asarray(head_mask))
+        h, dtype = self.num_heads, self.W_o.dtype
+        if gates.shape not in ((h,), (n, h)):
+            raise ValueError(
+                f"MultiHeadAttention: head_mask has shape {gates.shape}, expected ({h},), one gate "
+                f"per head, or {(n, h)}, one per batch item and head"
+            )
+        if gates.dtype != dtype:
+            gates = ops.astype(gates, dtype)
+        gated: Tensor = ops.reshape(gates, (-1, h, 1, 1))
+        return gated
+
+    # -- checks ------------------------------------------------------------------------
+
+    def _check_sizes(self, embed_dim: int, qk_head_dim: Any, v_head_dim: int | None) -> None:
+        h, g = self.num_heads, self.num_kv_heads
+        for name, size in (("embed_dim", embed_dim), ("num_heads", h), ("num_kv_heads", g)):
+            if size < 1:
+                raise ValueError(f"MultiHeadAttention: {name} is {size}, expected at least 1")
+        if embed_dim % h and (qk_head_dim is None or v_head_dim is None):
+            raise ValueError(
+                f"MultiHeadAttention: embed_dim={embed_dim} does not split into "
+                f"num_heads={h}; say qk_head_dim and v_head_dim, which are free"
+            )
+        if h % g:
+            raise ValueError(
+                f"MultiHeadAttention: num_kv_heads={g} does not divide num_heads={h}; each key and "
+                "value head serves the same number of heads"
+            )
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         named = (("query", query, self.d_q), ("key", key, self.d_k), ("value", value, self.d_v))
@@ -374,27 +475,33 @@ class MultiHeadAttention(Module):
                 "sizes (axis 0) differ"
             )
 
-    def _four_dimensional(self, mask: Tensor | None, query: Tensor, key: Tensor) -> Any:
-        """Bring a mask to four dimensions that broadcast to (N, h, L, S)."""
-        if mask is None:
-            return None
-        mask = mask if isinstance(mask, Tensor) else Tensor(mask)
-        n, length, keys, h = query.shape[0], query.shape[1], key.shape[1], self.num_heads
-        four = mask.unsqueeze(1) if mask.ndim == 3 else mask  # (N, L, S) -> (N, 1, L, S)
-        try:
-            fits = np.broadcast_shapes(four.shape, (n, h, length, keys)) == (n, h, length, keys)
-        except ValueError:
-            fits = False
-        if not fits or mask.ndim not in (2, 3, 4):
-            raise ValueError(
-                f"MultiHeadAttention: mask has shape {mask.shape}; expected {(length, keys)}, "
-                f"{(n, length, keys)}, or four dimensions that broadcast to {(n, h, length, keys)}"
-            )
-        return four
+    def _adapt_state(self, state: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+        """Read PyTorch's names and layouts too; see :mod:`tinygrad_mha.nn.torch_layout`."""
+        return torch_layout.adapt(state, prefix, self)
 
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""
-        return f"{self.d_q}, h={self.num_heads}, p={self.p_q}/{self.p_v}, out={self.p_o}"
+        shared = "" if self.num_kv_heads == self.num_heads else f", kv heads={self.num_kv_heads}"
+        return f"{self.d_q}, h={self.num_heads}{shared}, p={self.p_q}/{self.p_v}, out={self.p_o}"
+
+
+def _together(x: Tensor, weight: Parameter, bias: Parameter | None) -> Any:
+    """All heads' projections as one product: (N, T, d) -> (N, T, h·p)."""
+    h, p, d = weight.shape
+    return ops.linear(
+        x,
+        ops.reshape(weight, (h * p, d)),
+        None if bias is None else ops.reshape(bias, (h * p,)),
+    )
+
+
+def _part(bias: Parameter | None, i: int) -> Any:
+    return None if bias is None else bias[i]
+
+
+def _of_head(values: Tensor | None, i: int) -> Any:
+    """Head i's part of a mask or of gates: (N, h or 1, L, S) -> (N, L, S)."""
+    return None if values is None else values[:, i if values.shape[1] > 1 else 0]
 
 
 def _xavier(*shape: int) -> Parameter:
@@ -403,13 +510,33 @@ def _xavier(*shape: int) -> Parameter:
     return Parameter(ops.generator().uniform(-bound, bound, shape).astype(np.float32))
 
 
-def _pooling(attention: str | Module, p_q: int, p_k: int, dropout: float) -> Module:
+def _zeros(*shape: int) -> Parameter:
+    return Parameter(np.zeros(shape, np.float32))
+
+
+def _normal(*shape: int) -> Parameter:
+    """Xavier-normal as in PyTorch: of a row of all heads' features, whose fans are its width."""
+    deviation = math.sqrt(2 / (2 * math.prod(shape)))
+    return Parameter(ops.generator().normal(0.0, deviation, shape).astype(np.float32))
+
+
+def _pooling(
+    attention: str | Module, p_q: int, p_k: int, dropout: float, scale: float | None
+) -> Module:
+    if scale is not None and attention != "dot":
+        raise ValueError(
+            f"MultiHeadAttention: scale={scale} belongs to attention='dot'; a pooling of another "
+            "kind has its own options"
+        )
     if isinstance(attention, Module):
         return attention
     if attention == "dot":
-        return DotProductAttention(dropout)
+        return DotProductAttention(dropout, scale)
     if attention == "additive":
         return AdditiveAttention(p_q, p_k, p_q, dropout)
+    if attention == "gaussian":
+        return GaussianAttention(dropout, width=p_q**0.25, learn_width=True)
     raise ValueError(
-        f"MultiHeadAttention: attention is {attention!r}; it can be 'dot', 'additive' or a module"
+        f"MultiHeadAttention: attention is {attention!r}; it can be 'dot', 'additive', 'gaussian' "
+        "or a module"
     )

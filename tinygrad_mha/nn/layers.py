@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from .module import Module, Parameter
 
 def _uniform(bound: float, *shape: int) -> Parameter:
     return Parameter(ops.generator().uniform(-bound, bound, shape).astype(np.float32))
+
+
+def _constant(value: float, shape: tuple[int, ...]) -> Parameter:
+    return Parameter(np.full(shape, value, np.float32))
 
 
 class Linear(Module):
@@ -57,19 +62,23 @@ class Linear(Module):
 
 
 class LayerNorm(Module):
-    """Bring the last axis to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
+    """Bring the last axes to mean 0 and variance 1, then scale and shift (Ba et al. 2016).
 
     Parameters
     ----------
-    normalized_shape : int
-        Width d of the last axis.
+    normalized_shape : int or sequence of int
+        Sizes of the last axes; usually only the width d of the last.
     eps : float, default 1e-5
         Added to the variance.
+    elementwise_affine : bool, default True
+        Whether there is a weight.
+    bias : bool, default True
+        Whether there is a bias beside it.
 
     Attributes
     ----------
-    weight, bias : Parameter
-        ``(d,)``, at first 1 and 0.
+    weight, bias : Parameter or None
+        Of `normalized_shape`, at first 1 and 0.
 
     Examples
     --------
@@ -78,20 +87,31 @@ class LayerNorm(Module):
     (2, 4)
     """
 
-    def __init__(self, normalized_shape: int, eps: float = 1e-5) -> None:
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.normalized_shape, self.eps = normalized_shape, eps
-        self.weight = Parameter(np.ones(normalized_shape, np.float32))
-        self.bias = Parameter(np.zeros(normalized_shape, np.float32))
+        if isinstance(normalized_shape, int):
+            normalized_shape = (normalized_shape,)
+        self.normalized_shape = tuple(normalized_shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.weight = _constant(1, self.normalized_shape) if elementwise_affine else None
+        self.bias = _constant(0, self.normalized_shape) if elementwise_affine and bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``(..., d)``."""
-        y: Tensor = ops.layer_norm(x, self.weight, self.bias, self.eps)
+        """Normalise ``(..., *normalized_shape)``."""
+        y: Tensor = ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         return y
 
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""
-        return f"{self.normalized_shape}, eps={self.eps}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
 
 
 class Embedding(Module):

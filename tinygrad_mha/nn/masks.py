@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from ..engine import Tensor
+from ..engine.op import plain
+
+Shape = tuple[int, ...]
 
 
 def causal(length: int, keys: int | None = None, offset: int = 0) -> Tensor:
@@ -54,6 +58,8 @@ def padding(lengths: Any, keys: int) -> Tensor:
 
     Raises
     ------
+    TypeError
+        `lengths` are not integers.
     ValueError
         `lengths` has another number of axes, or a length is not within 0 … S.
 
@@ -65,7 +71,9 @@ def padding(lengths: Any, keys: int) -> Tensor:
     <BLANKLINE>
             [[ True,  True,  True]]])
     """
-    counts = np.asarray(lengths)
+    counts = np.asarray(plain(lengths))
+    if counts.size and counts.dtype.kind not in "iu":
+        raise TypeError(f"padding: lengths has dtype {counts.dtype}, expected integers")
     if counts.ndim not in (1, 2):
         raise ValueError(f"padding: lengths has shape {counts.shape}, expected (N,) or (N, L)")
     if counts.size and not 0 <= counts.min() <= counts.max() <= keys:
@@ -81,8 +89,9 @@ def from_ignored(mask: Any) -> Tensor:
     Parameters
     ----------
     mask : Tensor or array_like of bool
-        True where attention is forbidden. A key padding mask ``(N, S)`` becomes ``(N, 1, S)``
-        when told so with ``[:, None]``.
+        True where attention is forbidden. For PyTorch's ``attn_mask`` and
+        ``key_padding_mask`` see :func:`from_attn_mask` and :func:`from_key_padding_mask`,
+        which also know their shapes.
 
     Returns
     -------
@@ -100,7 +109,231 @@ def from_ignored(mask: Any) -> Tensor:
     >>> masks.from_ignored([False, True])
     tensor([ True, False])
     """
-    values = np.asarray(mask)
+    values = np.asarray(plain(mask))
     if values.dtype != np.bool_:
         raise TypeError(f"from_ignored: mask has dtype {values.dtype}, expected bool")
     return Tensor(~values)
+
+
+def from_key_padding_mask(mask: Any) -> Tensor:
+    """Convert the ``key_padding_mask`` of torch's module.
+
+    Parameters
+    ----------
+    mask : Tensor or array_like
+        ``(N, S)``, or ``(S,)`` without a batch; boolean with True = ignore this key, or
+        floating, added to the scores of this key.
+
+    Returns
+    -------
+    Tensor
+        ``(N, 1, S)`` or ``(1, S)``; boolean with True = may attend, or floating.
+
+    Raises
+    ------
+    TypeError
+        The mask is of integers.
+    ValueError
+        It has another number of axes.
+
+    Examples
+    --------
+    >>> from tinygrad_mha.nn import masks
+    >>> masks.from_key_padding_mask([[False, False, True]])
+    tensor([[[ True,  True, False]]])
+    """
+    values = _of_torch(mask, "from_key_padding_mask")
+    if values.ndim not in (1, 2):
+        raise ValueError(
+            f"from_key_padding_mask: mask has shape {values.shape}, expected (N, S) or (S,)"
+        )
+    return values.unsqueeze(-2)  # (N, S) -> (N, 1, S)
+
+
+def from_attn_mask(mask: Any, num_heads: int | None = None) -> Tensor:
+    """Convert the ``attn_mask`` of torch's module.
+
+    Parameters
+    ----------
+    mask : Tensor or array_like
+        ``(L, S)`` or ``(N·h, L, S)``; boolean with True = ignore, or floating, added to the
+        scores.
+    num_heads : int, optional
+        h; needed with three axes, which in PyTorch count the heads along.
+
+    Returns
+    -------
+    Tensor
+        ``(L, S)`` or ``(N, h, L, S)``; boolean with True = may attend, or floating.
+
+    Raises
+    ------
+    TypeError
+        The mask is of integers.
+    ValueError
+        It has another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha.nn import masks
+    >>> masks.from_attn_mask(np.zeros((6, 4, 5), bool), num_heads=3).shape
+    (2, 3, 4, 5)
+    """
+    values = _of_torch(mask, "from_attn_mask")
+    if values.ndim == 2:
+        return values
+    if values.ndim != 3 or num_heads is None or num_heads < 1 or values.shape[0] % num_heads:
+        raise ValueError(
+            f"from_attn_mask: mask has shape {values.shape}, expected (L, S), or (N·h, L, S) "
+            f"together with num_heads, which is {num_heads}"
+        )
+    _, length, keys = values.shape
+    # (N·h, L, S) -> (N, h, L, S)
+    split: Tensor = ops.reshape(values, (-1, num_heads, length, keys))
+    return split
+
+
+def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Allow what both masks allow, and add what either adds.
+
+    Parameters
+    ----------
+    a, b : Tensor or None
+        Boolean, True = may attend; or floating, added to the scores. Shapes that broadcast,
+        or of which one is ``(N, L, S)`` beside ``(L, S)``. None allows everything.
+
+    Returns
+    -------
+    Tensor or None
+        Boolean if both are; floating, with −∞ where a key is forbidden, otherwise.
+
+    Examples
+    --------
+    >>> from tinygrad_mha.nn import masks
+    >>> masks.both(masks.causal(2), masks.padding([1], 2))
+    tensor([[[ True, False],
+             [ True, False]]])
+    """
+    if a is None or b is None:
+        return b if a is None else a
+    if a.dtype.kind == "f" and b.dtype.kind == "f":
+        return a + b
+    if a.dtype.kind == "f":
+        a, b = b, a
+    if b.dtype.kind == "b":
+        return Tensor(a.data & b.data)
+    added: Tensor = ops.where(a, b, b.dtype.type(-np.inf))
+    return added
+
+
+def _of_torch(mask: Any, function: str) -> Tensor:
+    """Turn the polarity of a boolean mask; pass a floating one on, with its gradient."""
+    values = mask if isinstance(mask, Tensor) else Tensor(np.asarray(mask))
+    if values.dtype.kind not in "bf":
+        raise TypeError(
+            f"{function}: mask has dtype {values.dtype}; PyTorch's masks are boolean (True = "
+            "ignore) or floating (added); convert zeros and ones with mask.bool()"
+        )
+    return from_ignored(values) if values.dtype.kind == "b" else values
+
+
+# -- how a module reads the mask that it is given -------------------------------------------
+
+
+def four_dimensional(mask: Any, shape: Shape) -> Tensor:
+    """Bring a mask to four dimensions that broadcast to (N, h, L, S).
+
+    Parameters
+    ----------
+    mask : Tensor or array_like
+        Boolean, True = may attend; or floating. ``(L, S)``, ``(N, L, S)``, or four
+        dimensions that broadcast to `shape`.
+    shape : tuple of int
+        ``(N, h, L, S)``.
+
+    Returns
+    -------
+    Tensor
+        Four dimensions, some of them 1.
+
+    Raises
+    ------
+    TypeError
+        The mask is of integers.
+    ValueError
+        The mask has another shape.
+
+    Examples
+    --------
+    >>> from tinygrad_mha.nn import masks
+    >>> masks.four_dimensional(masks.causal(3), (2, 4, 3, 3)).shape
+    (1, 1, 3, 3)
+    """
+    mask = mask if isinstance(mask, Tensor) else Tensor(np.asarray(mask))
+    if mask.dtype.kind not in "bf":
+        raise TypeError(
+            f"mask: dtype {mask.dtype} says neither 'may attend' nor 'add'; pass a bool mask with "
+            "True = may attend, for example mask.bool(), or a float mask, which is added"
+        )
+    n, _, length, keys = shape
+    if not _fits(mask.shape, shape):
+        raise ValueError(
+            f"MultiHeadAttention: mask has shape {mask.shape}; expected {(length, keys)}, "
+            f"{(n, length, keys)}, or four dimensions that broadcast to {shape}"
+            + _hint(mask.shape, shape)
+        )
+    if mask.ndim == 2:
+        return mask.unsqueeze(0).unsqueeze(0)  # (L, S) -> (1, 1, L, S)
+    return mask.unsqueeze(1) if mask.ndim == 3 else mask  # (N, L, S) -> (N, 1, L, S)
+
+
+def _fits(given: Shape, shape: Shape) -> bool:
+    n, _, length, keys = shape
+    targets = {2: (length, keys), 3: (n, length, keys), 4: shape}
+    target = targets.get(len(given))
+    return target is not None and all(a in (1, b) for a, b in zip(given, target, strict=True))
+
+
+def _hint(given: Shape, shape: Shape) -> str:
+    """What a mask of this wrong shape most likely is."""
+    n, h, length, keys = shape
+    hints = {
+        (n, keys): "; it looks like PyTorch's key_padding_mask (N, S), in which True = ignore: "
+        "say masks.from_key_padding_mask(mask), or masks.padding(lengths, S)",
+        (n * h, length, keys): "; it looks like PyTorch's attn_mask (N·h, L, S), in which True = "
+        f"ignore: say masks.from_attn_mask(mask, num_heads={h})",
+        (keys, length): "; it looks transposed: rows are queries, columns are keys",
+        (h, length, keys): f"; it looks like one mask per head: say mask[None], {(1, *given)}",
+        (n,): "; it looks like lengths: say masks.padding(lengths, S)",
+    }
+    return hints.get(given, "")
+
+
+def with_visible_keys(mask: Tensor, keys: int, extra: int) -> Tensor:
+    """Append keys that everyone may see to a mask, as biases and zero attention are.
+
+    Parameters
+    ----------
+    mask : Tensor
+        ``(..., S)`` or ``(..., 1)``.
+    keys : int
+        S.
+    extra : int
+        How many to append.
+
+    Returns
+    -------
+    Tensor
+        ``(..., S + extra)``: True, or 0 where numbers are added.
+
+    Examples
+    --------
+    >>> from tinygrad_mha.nn import masks
+    >>> masks.with_visible_keys(masks.causal(2), 2, 1)
+    tensor([[ True, False,  True],
+            [ True,  True,  True]])
+    """
+    whole = ops.expand(mask, (*mask.shape[:-1], keys))  # a single column stood for all keys
+    column = np.full((*mask.shape[:-1], extra), mask.dtype.kind == "b", mask.dtype)
+    return ops.cat([whole, Tensor(column)], dim=-1)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..engine import Frame, Scope, Tensor
+from ..engine import Frame, Scope, Tensor, touch
 from ..engine.modes import state
 from ..engine.op import plain
 
@@ -141,7 +141,7 @@ class Module:
         Parameters
         ----------
         state_dict : mapping of str to Tensor or array
-            What :meth:`state_dict` gave.
+            What :meth:`state_dict` gave. Attention also reads PyTorch's names and layouts.
         strict : bool, default True
             Missing and unexpected names are errors.
 
@@ -152,6 +152,8 @@ class Module:
             and nothing has been changed.
         """
         own = dict(self.named_parameters())
+        for path, module in self.named_modules():
+            state_dict = module._adapt_state(state_dict, f"{path}." if path else "")
         given = {name: np.asarray(plain(v)) for name, v in state_dict.items()}
         problems = [f"missing: {n} {own[n].shape}" for n in own if n not in given and strict]
         problems += [f"unexpected: {n} {given[n].shape}" for n in given if n not in own and strict]
@@ -168,6 +170,14 @@ class Module:
         for name, parameter in own.items():
             if name in given:
                 parameter.data[...] = given[name]
+                touch((parameter.data,))
+
+    def _adapt_state(self, state: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+        """Bring this module's part of a state, under `prefix`, to its own names and shapes.
+
+        For layers whose checkpoints come in other layouts too; most take them as they are.
+        """
+        return state
 
     def train(self: M, mode: bool = True) -> M:
         """Switch to training, as dropout does it; returns the module."""

@@ -9,21 +9,32 @@ import numpy as np
 from .. import ops
 from ..engine import Tensor
 from .attention import MultiHeadAttention
+from .cache import KeyValueCache
 from .layers import GELU, Dropout, Embedding, LayerNorm, Linear
 from .module import Module, ModuleList, Sequential
+from .positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 
 
 class TransformerBlock(Module):
     """x + attention(norm(x)), then x + mlp(norm(x)) (pre-norm; Radford et al. 2019).
 
+    With ``norm_first=False`` the other order: norm(x + attention(x)), norm(x + mlp(x)) (post-norm;
+    Vaswani et al. 2017).
+
     Parameters
     ----------
     embed_dim, num_heads : int
         Width and number of heads.
-    attention : {"dot", "additive"} or Module
+    attention : {"dot", "additive", "gaussian"} or Module
         The pooling.
     dropout : float, default 0
         On the weights and on what each half adds.
+    norm_first : bool, default True
+        Normalise what each half reads, rather than what it leaves.
+    num_kv_heads : int, optional
+        Number of key/value heads, a divisor of num_heads.
+    rotary : RotaryPositions, optional
+        Rotates queries and keys.
 
     Examples
     --------
@@ -39,11 +50,20 @@ class TransformerBlock(Module):
         *,
         attention: str | Module = "dot",
         dropout: float = 0.0,
+        norm_first: bool = True,
+        num_kv_heads: int | None = None,
+        rotary: Module | None = None,
     ) -> None:
         super().__init__()
+        self.norm_first = norm_first
         self.norm1 = LayerNorm(embed_dim)
         self.attention = MultiHeadAttention(
-            embed_dim, num_heads, attention=attention, dropout=dropout
+            embed_dim,
+            num_heads,
+            attention=attention,
+            dropout=dropout,
+            num_kv_heads=num_kv_heads,
+            rotary=rotary,
         )
         self.norm2 = LayerNorm(embed_dim)
         self.mlp = Sequential(
@@ -51,11 +71,37 @@ class TransformerBlock(Module):
         )
         self.drop = Dropout(dropout)
 
-    def forward(self, x: Tensor, *, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """Map ``(N, T, d)`` to ``(N, T, d)``."""
-        x = x + self.drop(self.attention(self.norm1(x), mask=mask, is_causal=is_causal))
-        y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
-        return y
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        cache: KeyValueCache | None = None,
+        need_weights: bool = False,
+        head_mask: Any = None,
+    ) -> Any:
+        """Map ``(N, T, d)`` to ``(N, T, d)``; the arguments are :class:`MultiHeadAttention`'s.
+
+        With `need_weights`, return the weights ``(N, h, T, T)`` too.
+        """
+        read = self.norm1(x) if self.norm_first else x
+        found = self.attention(
+            read,
+            mask=mask,
+            is_causal=is_causal,
+            cache=cache,
+            need_weights=need_weights,
+            head_mask=head_mask,
+        )
+        attended, weights = found if need_weights else (found, None)
+        if self.norm_first:
+            x = x + self.drop(attended)
+            y = x + self.drop(self.mlp(self.norm2(x)))
+        else:
+            x = self.norm1(x + self.drop(attended))
+            y = self.norm2(x + self.drop(self.mlp(x)))
+        return (y, weights) if need_weights else y
 
 
 class GPT(Module):
@@ -69,10 +115,19 @@ class GPT(Module):
         Longest sequence it can read.
     embed_dim, num_heads, num_layers : int
         Width, heads per layer, layers.
-    attention : {"dot", "additive"}
+    attention : {"dot", "additive", "gaussian"}
         The pooling.
     dropout : float, default 0
         In the blocks and after the embedding.
+    positions : {"learned", "sinusoidal", "rotary"}
+        How it knows where a token stands.
+    num_kv_heads : int, optional
+        Number of key/value heads, a divisor of num_heads.
+
+    Raises
+    ------
+    ValueError
+        Sizes or options do not fit.
 
     Examples
     --------
@@ -92,14 +147,24 @@ class GPT(Module):
         num_layers: int,
         attention: str = "dot",
         dropout: float = 0.0,
+        positions: str = "learned",
+        num_kv_heads: int | None = None,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.context = vocab_size, context
+        self.vocab_size, self.context, self.num_heads = vocab_size, context, num_heads
         self.tokens = Embedding(vocab_size, embed_dim)
-        self.positions = Embedding(context, embed_dim)
+        self.positions = _positions(positions, context, embed_dim)
+        rotary = RotaryPositions(embed_dim // num_heads) if positions == "rotary" else None
         self.drop = Dropout(dropout)
         self.blocks = ModuleList(
-            TransformerBlock(embed_dim, num_heads, attention=attention, dropout=dropout)
+            TransformerBlock(
+                embed_dim,
+                num_heads,
+                attention=attention,
+                dropout=dropout,
+                num_kv_heads=num_kv_heads,
+                rotary=rotary,
+            )
             for _ in range(num_layers)
         )
         self.norm = LayerNorm(embed_dim)
@@ -107,69 +172,111 @@ class GPT(Module):
         # small first values keep the first loss near ln(vocab_size)
         # (Radford et al. 2019, section 2.3)
         for table in (self.tokens, self.positions, self.head):
-            table.weight.data = (0.02 * ops.randn(*table.weight.shape)).data
+            if isinstance(table, Embedding | LearnedPositions | Linear):
+                table.weight.data = (0.02 * ops.randn(*table.weight.shape)).data
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of the next token at every position: ``(N, T)`` to ``(N, T, vocab_size)``."""
-        if tokens.ndim != 2 or tokens.shape[1] > self.context:
+    def make_cache(self) -> list[KeyValueCache]:
+        """Return an empty cache for every layer, for :meth:`forward` to fill.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> gpt = tm.nn.GPT(65, 16, embed_dim=32, num_heads=4, num_layers=2)
+        >>> cache = gpt.make_cache()
+        >>> gpt(tm.zeros(1, 5, dtype="int64"), cache=cache).shape
+        (1, 5, 65)
+        >>> gpt(tm.zeros(1, 1, dtype="int64"), cache=cache).shape
+        (1, 1, 65)
+        >>> len(cache[0])
+        6
+        """
+        return [KeyValueCache() for _ in self.blocks]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        cache: list[KeyValueCache] | None = None,
+        need_weights: bool = False,
+        head_mask: Any = None,
+    ) -> Any:
+        """Logits of the next token at every position.
+
+        Parameters
+        ----------
+        tokens : integer Tensor
+            ``(N, T)``.
+        cache : list of KeyValueCache, optional
+            From :meth:`make_cache`: the tokens of earlier calls come before these.
+        need_weights : bool, default False
+            Return every layer's weights too.
+        head_mask : Tensor or array_like, optional
+            ``(num_layers, h)``: gates of every layer's heads; see :class:`MultiHeadAttention`.
+
+        Returns
+        -------
+        logits : Tensor
+            ``(N, T, vocab_size)``.
+        weights : list of Tensor
+            ``(N, h, T, S)`` per layer; only if `need_weights`.
+
+        Raises
+        ------
+        ValueError
+            With those in the cache there are more tokens than `context`; or `head_mask` is of
+            another shape.
+        IndexError
+            A token is not one of `vocab_size`.
+        """
+        past = len(cache[0]) if cache else 0
+        if tokens.ndim != 2 or past + tokens.shape[1] > self.context:
             raise ValueError(
                 f"GPT: tokens has shape {tokens.shape}, expected (N, T) with T up to context="
-                f"{self.context}"
+                f"{self.context}" + (f", less the {past} in the cache" if past else "")
             )
-        x = self.tokens(tokens) + self.positions(ops.arange(tokens.shape[1]))
+        x = self.tokens(tokens)
+        if self.positions is not None:
+            x = self.positions(x, past)
         x = self.drop(x)
-        for block in self.blocks:
-            x = block(x, is_causal=True)
-        logits: Tensor = self.head(self.norm(x))
-        return logits
+        gates = self._gates(head_mask)
+        weights = []
+        for i, block in enumerate(self.blocks):
+            x, alpha = self._run(
+                block, x, None if cache is None else cache[i], gates[i], need_weights
+            )
+            weights.append(alpha)
+        logits = self.head(self.norm(x))
+        return (logits, weights) if need_weights else logits
+
+    def _run(
+        self, block: Module, x: Any, cache: KeyValueCache | None, gates: Any, need_weights: bool
+    ) -> tuple[Any, Any]:
+        found = block(x, is_causal=True, cache=cache, need_weights=need_weights, head_mask=gates)
+        return found if need_weights else (found, None)
+
+    def _gates(self, head_mask: Any) -> Any:
+        """Gates by layer, or as many times None."""
+        layers, h = len(self.blocks), self.num_heads
+        if head_mask is None:
+            return [None] * layers
+        gates = head_mask if isinstance(head_mask, Tensor) else Tensor(np.asarray(head_mask))
+        if gates.shape != (layers, h):
+            raise ValueError(
+                f"GPT: head_mask has shape {gates.shape}, expected {(layers, h)}: one gate per "
+                "layer and head"
+            )
+        return gates
 
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""
         return f"vocab_size={self.vocab_size}, context={self.context}"
 
 
-def generate(
-    model: GPT, tokens: Any, count: int, *, temperature: float = 1.0, top_k: int | None = None
-) -> np.ndarray:
-    """Let a model continue a sequence, one sampled token after the other.
-
-    Parameters
-    ----------
-    model : GPT
-        In evaluation mode.
-    tokens : array_like of int
-        ``(T,)``, at least one.
-    count : int
-        How many to add.
-    temperature : float, default 1
-        Below 1 more predictable, above 1 less; 0 takes the likeliest.
-    top_k : int, optional
-        Sample among the k likeliest only.
-
-    Returns
-    -------
-    ndarray
-        ``(T + count,)``.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> gpt = tm.nn.GPT(65, 16, embed_dim=32, num_heads=4, num_layers=1)
-    >>> len(tm.nn.generate(gpt, [0], 5))
-    6
-    """
-    from ..engine import no_grad
-
-    sequence = [int(t) for t in tokens]
-    with no_grad():
-        for _ in range(count):
-            window = Tensor(np.array([sequence[-model.context :]]))
-            logits = model(window).data[0, -1].astype(np.float64)
-            if top_k is not None and top_k < logits.size:
-                logits[logits < np.partition(logits, -top_k)[-top_k]] = -np.inf
-            if temperature == 0:
-                sequence.append(int(logits.argmax()))
-                continue
-            p = np.exp((logits - logits.max()) / temperature)
-            sequence.append(int(ops.generator().choice(p.size, p=p / p.sum())))
-    return np.array(sequence)
+def _positions(kind: str, context: int, embed_dim: int) -> Module | None:
+    if kind == "learned":
+        return LearnedPositions(context, embed_dim)
+    if kind == "sinusoidal":
+        return SinusoidalPositions(embed_dim)
+    if kind == "rotary":
+        return None  # they rotate queries and keys, in the blocks
+    raise ValueError(f"GPT: positions is {kind!r}; it can be 'learned', 'sinusoidal' or 'rotary'")

@@ -9,7 +9,7 @@ import numpy as np
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
 from .axes import same_axis
-from .elementwise import where
+from .choice import choose
 from .join import flip
 from .reduce import _accumulator, sum
 from .scatter import gather
@@ -89,9 +89,9 @@ def cumprod_dx(dy: Value, x: Value, out: Value, dim: int) -> Value:
         return flip(cumsum(flip(dy * cumprod(x, dim), (dim,)), dim), (dim,)) / x
     n = x.shape[dim]
     rows = unsqueeze(transpose(x, dim, -1), -2)  # (..., 1, n): row j is to leave out element j
-    others = cumprod(where(np.eye(n, dtype=bool), 1.0, rows), -1)  # (..., j, i)
+    others = cumprod(choose(np.eye(n, dtype=bool), 1.0, rows), -1)  # (..., j, i)
     later = np.triu(np.ones((n, n), bool))
-    terms = where(later, others * unsqueeze(transpose(dy, dim, -1), -2), 0.0)
+    terms = choose(later, others * unsqueeze(transpose(dy, dim, -1), -2), 0.0)
     return transpose(sum(terms, -1), dim, -1)
 
 

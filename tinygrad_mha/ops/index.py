@@ -128,7 +128,7 @@ def scatter_add_at(x: Value, shape: Shape, index: Any) -> Value:
 
 @scatter_add_at.gradient("x", "dx = dy[index]")
 def scatter_add_at_dx(dy: Value, index: Any) -> Value:
-    return getitem(dy, index) if _is_basic(index) else advanced_index(dy, index)
+    return getitem(dy, index) if is_basic(index) else advanced_index(dy, index)
 
 
 @op(
@@ -218,10 +218,10 @@ def _names_each_once(index: Any) -> bool:
     return not any(isinstance(i, list) or (hasattr(i, "dtype") and i.dtype != bool) for i in items)
 
 
-def _is_basic(index: Any) -> bool:
+def is_basic(index: Any) -> bool:
     """Whether an index asks for a view: integers, slices, None and ... only."""
     if isinstance(index, tuple):
-        return all(_is_basic(i) for i in index)
+        return all(is_basic(i) for i in index)
     if isinstance(index, bool):
         return False
     return index is None or index is ... or isinstance(index, int | np.integer | slice)
@@ -229,7 +229,7 @@ def _is_basic(index: Any) -> bool:
 
 def _plain_item(item: Any) -> Any:
     """One item of an index as NumPy expects it; a 0-d integer is a number."""
-    if _is_basic(item):
+    if is_basic(item):
         return item
     if isinstance(item, Tensor) and item.requires_grad:
         raise TypeError("index: a tensor that requires a gradient cannot be an index")
@@ -253,7 +253,7 @@ def plain_index(index: Any) -> Any:
     return _plain_item(index)
 
 
-def _two_steps(index: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def two_steps(index: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Part an index into a basic one, and an advanced one for its result, as PyTorch does.
 
     NumPy counts integers beside arrays as arrays, and then moves axes; here ``x[0, :, [1, 2]]``
@@ -288,9 +288,9 @@ def _two_steps(index: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...], tupl
 def take_index(x: Any, index: Any) -> Any:
     """``x[index]`` with any index; see the tutorial of PyTorch or NumPy, which agree here."""
     index = plain_index(index)
-    if _is_basic(index):
+    if is_basic(index):
         return getitem(x, index)
-    basic, advanced = _two_steps(index if isinstance(index, tuple) else (index,), x.ndim)
+    basic, advanced = two_steps(index if isinstance(index, tuple) else (index,), x.ndim)
     if any(i != slice(None) for i in basic):
         x = getitem(x, basic)
     return advanced_index(x, advanced[0] if len(advanced) == 1 else advanced)

@@ -17,6 +17,7 @@ from .shape import reshape, sum_to, unsqueeze
 
 @op(
     "C = A · B",
+    ufunc=np.matmul,
     symbol="@",
     axis=matmul_axis,
     samples=(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
@@ -17,11 +19,25 @@ _samples = (
     Sample(((2, 3, 4),), {"dim": 1}),
     Sample(((2, 5),), {"dim": 0}, domain=(-30.0, 30.0)),
     Sample(((1,),), {"dim": 0}),
+    Sample(((),), {"dim": 0}),
+    Sample(((2, 0),), {"dim": 1}),
+    Sample(((0, 3),), {"dim": -1}),
 )
 
 
+def _floating(x: Value, dtype: Any) -> Value:
+    """Convert first, where a dtype is asked for; integers have no exponential of their own."""
+    if dtype is not None:
+        x = x.astype(dtype, copy=False)
+    if x.dtype.kind != "f":
+        raise TypeError(
+            f"x is {x.dtype}, expected floats; convert it with .float(), or say dtype='float32'"
+        )
+    return x
+
+
 @op("yᵢ = eˣⁱ / Σⱼ eˣʲ", axis=same_axis, samples=_samples)
-def softmax(x: Value, dim: int = -1) -> Value:
+def softmax(x: Value, dim: int = -1, dtype: Any = None) -> Value:
     """Positive numbers with sum 1 along an axis, in the proportions of exp(x).
 
     Parameters
@@ -30,6 +46,15 @@ def softmax(x: Value, dim: int = -1) -> Value:
         Any shape.
     dim : int, default -1
         The axis.
+    dtype : dtype, optional
+        Convert `x` to it first.
+
+    Raises
+    ------
+    IndexError
+        `dim` is out of range.
+    TypeError
+        `x` is not floating, nor is it to be converted.
 
     Notes
     -----
@@ -42,7 +67,7 @@ def softmax(x: Value, dim: int = -1) -> Value:
     >>> tm.softmax(tm.zeros(4))
     tensor([0.25, 0.25, 0.25, 0.25])
     """
-    return kernels.softmax(x, dim)
+    return kernels.softmax(_floating(x, dtype), dim)
 
 
 @softmax.gradient("x", "dxᵢ = yᵢ · (dyᵢ − Σⱼ dyⱼ yⱼ)")
@@ -114,9 +139,26 @@ def masked_softmax_backward(
 
 
 @op("yᵢ = xᵢ − ln Σⱼ eˣʲ", axis=same_axis, samples=_samples)
-def log_softmax(x: Value, dim: int = -1) -> Value:
-    """Logarithm of :func:`softmax`, exact where the softmax itself would round to 0."""
-    return kernels.log_softmax(x, dim)
+def log_softmax(x: Value, dim: int = -1, dtype: Any = None) -> Value:
+    """Logarithm of :func:`softmax`, exact where the softmax itself would round to 0.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int, default -1
+        The axis.
+    dtype : dtype, optional
+        Convert `x` to it first.
+
+    Raises
+    ------
+    IndexError
+        `dim` is out of range.
+    TypeError
+        `x` is not floating, nor is it to be converted.
+    """
+    return kernels.log_softmax(_floating(x, dtype), dim)
 
 
 @log_softmax.gradient("x", "dxᵢ = dyᵢ − eʸⁱ · Σⱼ dyⱼ")
@@ -131,6 +173,27 @@ def log_softmax_backward(
     return (kernels.log_softmax_backward(dy, out, dim),)
 
 
+def softmin(x: Any, dim: int = -1, dtype: Any = None) -> Any:
+    """Softmax of −x: the smallest gets the most.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int, default -1
+        The axis.
+    dtype : dtype, optional
+        Convert `x` to it first.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.functional.softmin(tm.zeros(4))
+    tensor([0.25, 0.25, 0.25, 0.25])
+    """
+    return softmax(-x, dim, dtype)
+
+
 @op(
     "y = (x − μ) / √(σ² + ε) · w + b",
     symbol="layer norm",
@@ -141,6 +204,7 @@ def log_softmax_backward(
         Sample(((2, 3, 4), (4,), (4,))),
         Sample(((3, 5), None, None)),
         Sample(((3, 5), (5,), None), {"eps": 0.1}),
+        Sample(((0, 5), (5,), (5,))),
     ),
     torch="ours:layer_norm",
     method=False,

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ..engine import Op, Sample, op
+from ..engine import Sample, op
 from ..engine.op import Value
 from .axes import Shape, broadcast_axis
 
 #: Elements below which copying is faster than building a view.
 _SMALL = 4096
 
-P = ParamSpec("P")
-
-#: Whether the engine keeps track of views.
-_TRACKS_VIEWS = "view" in inspect.signature(Op.__init__).parameters
-
-
-def view_op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:
-    """Define an operation whose result shares memory with its input; see :func:`op`."""
-    return op(formula, **options, **({"view": True} if _TRACKS_VIEWS else {}))
+#: An operation whose result shares memory with its input.
+view_op = partial(op, view=True)
 
 
 # -- broadcasting and its reverse ------------------------------------------------------

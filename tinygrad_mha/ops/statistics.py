@@ -8,7 +8,8 @@ import numpy as np
 
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
-from .elementwise import pow, where
+from .choice import choose
+from .elementwise import pow
 from .reduce import Dims, _add, _dims, _reduced_axis, count, keep, mean, sum
 
 # -- variance --------------------------------------------------------------------------------
@@ -65,7 +66,7 @@ def deviation_dx(
     dy: Value, x: Value, out: Value, dim: Dims, correction: float, keepdim: bool
 ) -> Value:
     none = plain(out) == 0
-    half = where(none, 0.0, dy / (2 * where(none, 1.0, out)))
+    half = choose(none, 0.0, dy / (2 * choose(none, 1.0, out)))
     return variance_dx(half, x, dim, correction, keepdim)
 
 
@@ -275,12 +276,12 @@ def vector_norm_dx(dy: Value, x: Value, out: Value, ord: float, dim: Dims, keepd
         hit = abs(plain(x)) == plain(y)
         return kept * (sign * (hit / hit.sum(_dims(dim, x.ndim), keepdims=True)).astype(x.dtype))
     none = plain(y) == 0
-    safe = where(none, 1.0, y)
+    safe = choose(none, 1.0, y)
     if ord == 2:
-        return kept * where(none, 0.0, x / safe)
+        return kept * choose(none, 0.0, x / safe)
     none = none | (plain(x) == 0)
-    ratio = where(none, 1.0, x * sign / safe)
-    return kept * where(none, 0.0, sign * pow(ratio, ord - 1))
+    ratio = choose(none, 1.0, x * sign / safe)
+    return kept * choose(none, 0.0, sign * pow(ratio, ord - 1))
 
 
 def norm(
@@ -335,7 +336,7 @@ def nansum(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -
     tensor(3.)
     """
     nan = np.isnan(plain(x))
-    return sum(where(nan, 0.0, x) if nan.any() else x, dim, keepdim, dtype)
+    return sum(choose(nan, 0.0, x) if nan.any() else x, dim, keepdim, dtype)
 
 
 def nanmean(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Any:

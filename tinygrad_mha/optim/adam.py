@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .. import kernels
-from ..engine import Tensor
+from ..engine import Tensor, touch
 from .optimizer import Optimizer, in_range
 
 
@@ -82,6 +82,7 @@ class AdamW(Optimizer):
                 weight_decay=self.weight_decay,
                 step=self._steps[i],
             )
+        touch(p.data for p in self.params if p._grad is not None)
 
 
 class Adam(AdamW):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..engine import Tensor
+from ..engine import Tensor, touch
 from .optimizer import Optimizer, in_range
 
 
@@ -54,3 +54,4 @@ class SGD(Optimizer):
                 change = change.copy() if before is None else self.momentum * before + change
                 self._velocity[i] = change
             p.data -= p.data.dtype.type(self.lr) * change
+        touch(p.data for p in self.params if p.grad is not None)

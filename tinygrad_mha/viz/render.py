@@ -76,9 +76,14 @@ def render(dot: str, kind: str) -> bytes:
     return _responsive(done.stdout) if kind == "svg" else done.stdout
 
 
+#: Fonts as wide as the one the layout was measured with; the last is the usual one of a Linux
+#: without it, whose ordinary width would run over the boxes.
+_FONTS = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans Condensed', sans-serif"
+
+
 def _responsive(svg: bytes) -> bytes:
     """Let a picture shrink with what it stands in: notebooks would clip it."""
-    text = svg.decode()
+    text = svg.decode().replace('font-family="Arial"', f'font-family="{_FONTS}"')
     size = re.search(r'<svg width="([\d.]+)pt" height="[\d.]+pt"', text)
     if size is None:
         return svg

@@ -171,8 +171,8 @@ class _Recorder:
 
     def _source(self, source: Any, slot: str) -> int | None:
         """Number of the vertex of an input; leaves and constants get theirs when first met."""
-        if source is None:
-            return None
+        if not isinstance(source, Node | Tensor | np.ndarray | np.generic | bool | int | float):
+            return None  # nothing, or an argument of a user's function that is no number
         if isinstance(source, Node):
             return self.numbers[source]
         if id(source) in self.numbers:
@@ -198,7 +198,7 @@ class _Recorder:
                 formula="",
                 module=None,
                 shape=np.shape(array),
-                dtype=str(array.dtype) if not scalar else type(array).__name__,
+                dtype=str(array.dtype) if isinstance(array, np.ndarray) else type(array).__name__,
                 value=summary(np.asarray(array)),
                 gradient=None if gradient is None else summary(gradient),
                 elements=self._whole(np.asarray(array)),

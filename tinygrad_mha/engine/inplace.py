@@ -1,0 +1,95 @@
+"""Operations in place: compute, write the values into the old memory, rewrite the history.
+
+An operation in place is its ordinary self followed by a write. The tensor keeps its memory
+and gets the result's history. If it is a view, the tensor it is a view of gets a history too:
+*it with the viewed part replaced*; and every other view of it is made anew when next looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .memory import touch
+from .modes import state
+from .op import REGISTRY
+from .tensor import Tensor
+
+
+def apply_(operation: Any, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Run an operation on a tensor and put the result in its place.
+
+    Raises
+    ------
+    RuntimeError
+        The tensor is a leaf that requires a gradient, or a view of one; or the result has
+        another shape, or a dtype that does not go into the tensor's; or several elements of
+        the tensor lie in one place of memory.
+    """
+    name = f"{operation.name}_"
+    check_writable(tensor, name)
+    if not state.grad_enabled:
+        return write(tensor, operation(tensor, *args, **kwargs), name)
+    # what the operation saves for its gradient must not be what is overwritten
+    before = Tensor(tensor.data.copy(), tensor.requires_grad, tensor.grad_fn)
+    same = {name: before if value is tensor else value for name, value in kwargs.items()}
+    out = operation(before, *(before if a is tensor else a for a in args), **same)
+    return write(tensor, out, name)
+
+
+def check_writable(tensor: Tensor, name: str) -> None:
+    """Refuse to write where autograd, or memory, does not allow it."""
+    base = tensor if tensor._view is None else tensor._view.base
+    if state.grad_enabled and base.requires_grad and base.is_leaf:
+        what = "" if base is tensor else " a view of"
+        raise RuntimeError(
+            f"{name}:{what} a leaf of shape {base.shape} that requires a gradient cannot be "
+            "changed in place while operations are recorded; do it under tm.no_grad(), or on a "
+            ".clone()"
+        )
+    array = tensor.data
+    if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)):
+        raise RuntimeError(
+            f"{name}: several elements of this tensor of shape {array.shape} lie in one place of "
+            "memory, as expand() makes them; .clone() it first"
+        )
+
+
+def write(tensor: Tensor, out: Tensor, name: str) -> Tensor:
+    """Put a result into a tensor's memory, and its history into the tensor's."""
+    if out.shape != tensor.shape:
+        raise RuntimeError(
+            f"{name}: the result has shape {out.shape}, which does not fit into the tensor's "
+            f"{tensor.shape}"
+        )
+    if not np.can_cast(out.dtype, tensor.dtype, "same_kind"):
+        raise RuntimeError(
+            f"{name}: the result is {out.dtype} and cannot be kept in a {tensor.dtype} tensor; "
+            "convert that first, or use the operation that returns a new tensor"
+        )
+    np.copyto(tensor.data, out.data, casting="same_kind")
+    touch((tensor.data,))
+    if state.grad_enabled:
+        _rewrite(tensor, out)
+    return tensor
+
+
+def _rewrite(tensor: Tensor, out: Tensor) -> None:
+    view = tensor._view
+    if view is None:
+        tensor._grad_fn, tensor._requires_grad = out.grad_fn, out.requires_grad
+        tensor._epoch += 1
+        return
+    base = view.base
+    if not (base.requires_grad or out.requires_grad):
+        return
+    # recorded by hand: the base has its new values already
+    sources = [(t.grad_fn or t) if t.requires_grad else t.data for t in (base, out)]
+    wanted = [i for i, t in enumerate((base, out)) if t.requires_grad]
+    base._grad_fn = REGISTRY["assign"].record(
+        [base.data, out.data], sources, wanted, (view.steps,), base.data
+    )
+    base._requires_grad = True
+    base._epoch += 1
+    tensor.refresh()

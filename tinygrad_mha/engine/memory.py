@@ -1,0 +1,67 @@
+"""Who wrote into which memory, and when.
+
+Writing in place is rare and saving a value for backward is not, so the bookkeeping is on the
+writer's side: each write notes, for the array that owns the memory, a number from the same
+counter that numbers the nodes. A node whose saved values live in memory with a higher number
+than its own must not use them. All tensors on one memory, views and ``detach()`` included,
+share its owner and so its note, and a forward pass pays nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+#: Numbers nodes and writes in the order in which they happen.
+clock = itertools.count()
+
+_written: dict[int, tuple[weakref.ref[np.ndarray], int, int]] = {}
+_last = -1
+
+
+def owner(array: np.ndarray) -> np.ndarray:
+    """Return the array that a view, or a view of a view, looks into."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def touch(arrays: Iterable[np.ndarray]) -> None:
+    """Note that arrays have been written to."""
+    global _last
+    _last = now = next(clock)
+    for array in arrays:
+        whole = owner(array)
+        key = id(whole)
+        known = _written.get(key)
+        if known is None:
+            gone = weakref.ref(whole, lambda _, key=key: _written.pop(key, None))  # type: ignore[misc]
+            _written[key] = (gone, now, 1)
+        else:
+            _written[key] = (known[0], now, known[2] + 1)
+
+
+def version(array: np.ndarray) -> int:
+    """Count the writes into an array's memory."""
+    known = _written.get(id(owner(array)))
+    return 0 if known is None else known[2]
+
+
+def written_since(number: int, saved: tuple[Any, ...]) -> np.ndarray | None:
+    """Return the first array among `saved` that was written to after the clock showed `number`."""
+    if number > _last:
+        return None
+    for value in saved:
+        if isinstance(value, tuple):
+            found = written_since(number, value)
+            if found is not None:
+                return found
+        elif isinstance(value, np.ndarray):
+            known = _written.get(id(owner(value)))
+            if known is not None and known[1] > number:
+                return value
+    return None

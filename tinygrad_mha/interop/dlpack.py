@@ -1,0 +1,43 @@
+"""Arrays of other frameworks, without a copy (the DLPack protocol)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import Tensor
+
+
+def from_dlpack(array: Any) -> Tensor:
+    """Wrap an array of another framework; the two share memory.
+
+    Parameters
+    ----------
+    array : object
+        Anything on the CPU with ``__dlpack__``: a PyTorch tensor, a NumPy or JAX array.
+
+    Returns
+    -------
+    Tensor
+        Of the same dtype; writing to one changes the other, where the owner allows it.
+
+    Raises
+    ------
+    TypeError
+        It does not speak DLPack, or its numbers are neither boolean, integer nor floating.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_mha as tm
+    >>> array = np.zeros(2)
+    >>> tm.from_dlpack(array).data[0] = 5
+    >>> array
+    array([5., 0.])
+    """
+    if not hasattr(array, "__dlpack__"):
+        raise TypeError(
+            f"from_dlpack: a {type(array).__name__} has no __dlpack__; tm.tensor copies lists and "
+            "numbers"
+        )
+    return Tensor(np.from_dlpack(array))

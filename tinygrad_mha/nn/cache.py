@@ -1,0 +1,96 @@
+"""What a layer remembers of the keys and values that it has seen, for generation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import ops
+from ..engine import Tensor
+
+
+class KeyValueCache:
+    """Projected keys and values of one attention layer, from all calls so far.
+
+    Pass it to :class:`MultiHeadAttention` with every call of one sequence: new tokens are
+    then projected once, and attend to all that came before them. Nothing is global: one
+    cache per layer and sequence, made by whoever generates.
+
+    Attributes
+    ----------
+    keys, values : Tensor or None
+        ``(N, T, h·p_k)`` and ``(N, T, h·p_v)`` after T tokens, with h the number of key/value
+        heads; None at first.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_mha as tm
+    >>> mha = tm.nn.MultiHeadAttention(8, 2)
+    >>> x, cache = tm.randn(1, 5, 8), tm.nn.KeyValueCache()
+    >>> whole = mha(x, is_causal=True)
+    >>> begin = mha(x[:, :3], is_causal=True, cache=cache)
+    >>> rest = mha(x[:, 3:], is_causal=True, cache=cache)
+    >>> len(cache), bool(np.allclose(tm.cat([begin, rest], dim=1).data, whole.data, atol=1e-5))
+    (5, True)
+    """
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def __len__(self) -> int:
+        return 0 if self.keys is None else self.keys.shape[1]
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Remember more, and return everything.
+
+        Parameters
+        ----------
+        keys, values : Tensor
+            ``(N, T', h·p_k)`` and ``(N, T', h·p_v)``.
+
+        Returns
+        -------
+        keys, values : Tensor
+            ``(N, T + T', h·p_k)`` and ``(N, T + T', h·p_v)``.
+
+        Raises
+        ------
+        ValueError
+            The batch size or a width is not that of what is remembered.
+        """
+        for name, old, new in (("keys", self.keys, keys), ("values", self.values, values)):
+            if old is not None and (old.shape[0], old.shape[2]) != (new.shape[0], new.shape[2]):
+                raise ValueError(
+                    f"KeyValueCache: {name} have shape {new.shape}, but those remembered "
+                    f"{old.shape}; batch size and width must agree: a cache belongs to one layer "
+                    "and one batch of sequences"
+                )
+        if self.keys is not None and self.values is not None:
+            keys = ops.cat([self.keys, keys], dim=1)
+            values = ops.cat([self.values, values], dim=1)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def select(self, items: np.ndarray | list[int]) -> None:
+        """Keep these batch items, in this order, as beam search needs it.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> cache = tm.nn.KeyValueCache()
+        >>> _ = cache.append(tm.zeros(3, 2, 4), tm.zeros(3, 2, 4))
+        >>> cache.select([0, 0])
+        >>> cache.keys.shape
+        (2, 2, 4)
+        """
+        if self.keys is not None and self.values is not None:
+            index = np.asarray(items)
+            self.keys, self.values = self.keys[index], self.values[index]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.keys = self.values = None
+
+    def __repr__(self) -> str:
+        shape = None if self.keys is None else self.keys.shape
+        return f"KeyValueCache(length={len(self)}, keys={shape})"

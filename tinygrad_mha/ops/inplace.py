@@ -1,0 +1,143 @@
+"""Writing into tensors: ``x[index] = value``, ``x += y``, ``copy_``, ``zero_``, ``fill_``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import Sample, Tensor, op
+from ..engine.inplace import apply_
+from ..engine.op import Value
+from .axes import Shape
+from .elementwise import (
+    add,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    div,
+    floor_divide,
+    mul,
+    pow,
+    remainder,
+    sub,
+)
+from .index import getitem, is_basic, plain_index, put_at, two_steps
+from .shape import sum_to
+
+_row = ((getitem, (1,)),)
+_columns = ((getitem, ((slice(None), slice(0, 3, 2)),)),)
+
+
+def _replay(x: Value, steps: Any) -> Value:
+    for operation, params in steps:
+        x = operation(x, *params)
+    return x
+
+
+@op(
+    "y = x, with value in the place of one of its views",
+    symbol="[ ] =",
+    method=False,
+    torch="ours:assign",
+    samples=(
+        Sample(((3, 4), (4,)), {"steps": _row}),
+        Sample(((3, 4), (3, 1)), {"steps": _columns}),
+    ),
+)
+def assign(x: Value, value: Value, steps: Any) -> Value:
+    """Replace what a chain of views shows of a tensor.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    value : Tensor
+        Broadcasts to the view's shape.
+    steps : tuple of (Op, tuple)
+        The views, one of another, each with its parameters.
+    """
+    y = x.copy()
+    _replay(y, steps)[...] = value
+    return y
+
+
+@assign.gradient("x", "dx = dy, with 0 in the place of the view")
+def assign_dx(dy: Value, steps: Any) -> Value:
+    return assign(dy, np.zeros((), dy.dtype), steps)
+
+
+@assign.gradient("value", "dvalue = the view of dy")
+def assign_dvalue(dy: Value, value_shape: Shape, steps: Any) -> Value:
+    return sum_to(_replay(dy, steps), value_shape)
+
+
+@op(
+    "y = value, in the shape and dtype of x",
+    symbol="=",
+    method=False,
+    torch="ours:overwrite",
+    samples=(Sample(((2, 3), (3,))), Sample(((2, 3), ()))),
+)
+def overwrite(x: Value, value: Value) -> Value:
+    """Forget `x` for another value that broadcasts to its shape."""
+    return np.array(np.broadcast_to(value, x.shape), dtype=x.dtype)
+
+
+@overwrite.gradient("x", "dx = 0")
+def overwrite_dx(dy: Value) -> Value:
+    return dy * 0.0
+
+
+@overwrite.gradient("value", "dvalue = Σ dy over the axes along which value was repeated")
+def overwrite_dvalue(dy: Value, value_shape: Shape) -> Value:
+    return sum_to(dy, value_shape)
+
+
+def _as_value(value: Any, like: Tensor) -> Any:
+    return value if isinstance(value, Tensor) else np.asarray(value, like.dtype)
+
+
+def _setitem(self: Tensor, index: Any, value: Any) -> None:
+    """Write into a part of the tensor; the gradient follows."""
+    index = plain_index(index)
+    if is_basic(index):
+        copy_(self[index], value)
+        return
+    basic, advanced = two_steps(index if isinstance(index, tuple) else (index,), self.ndim)
+    part = getitem(self, basic) if any(i != slice(None) for i in basic) else self
+    at = advanced[0] if len(advanced) == 1 else advanced
+    apply_(put_at, part, (_as_value(value, self),), {"index": at})
+
+
+def copy_(self: Tensor, value: Any) -> Tensor:
+    """Replace all elements by those of another tensor, which broadcasts."""
+    return apply_(overwrite, self, (_as_value(value, self),), {})
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Replace all elements by 0."""
+    return copy_(self, 0)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Replace all elements by one value."""
+    return copy_(self, value)
+
+
+def _augmented(operation: Any) -> Any:
+    def method(self: Tensor, other: Any) -> Tensor:
+        return apply_(operation, self, (other,), {})
+
+    return method
+
+
+setattr(Tensor, "__setitem__", _setitem)  # noqa: B010
+for _method in (copy_, zero_, fill_):
+    setattr(Tensor, _method.__name__, _method)
+_AUGMENTED: dict[str, Any] = {
+    "add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide,
+    "mod": remainder, "pow": pow, "and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor,
+}  # fmt: skip
+for _name, _operation in _AUGMENTED.items():
+    setattr(Tensor, f"__i{_name}__", _augmented(_operation))
