@@ -226,6 +226,31 @@ def test_a_caches_items_are_chosen_and_forgotten() -> None:
     assert cache.keys is None
 
 
+@pytest.mark.parametrize("method", ["fused", "formula"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_fixed_cache_stands_for_a_memory(name: str, method: str) -> None:
+    mha = make(name)
+    mha.method = method
+    q, k, v = inputs(mha)
+    mask = mask_of("padding")["mask"]
+    cache = nn.KeyValueCache(fixed=True)
+    for query in (q, q * 2):
+        expected = mha(query, k, v, mask=mask, is_causal=True)
+        found = mha(query, k, v, mask=mask, is_causal=True, cache=cache)
+        np.testing.assert_allclose(found.data, expected.data, atol=1e-12)
+        assert len(cache) == S
+    np.testing.assert_array_equal(
+        mha(q, k * 0, v * 0, mask=mask, cache=cache).data, mha(q, k, v, mask=mask).data
+    )
+    with pytest.raises(ValueError, match="holds 5 keys"):
+        mha(q, k[:, :2], v[:, :2], cache=cache)
+
+
+def test_an_empty_cache_has_nothing_to_give() -> None:
+    with pytest.raises(RuntimeError, match="nothing is remembered"):
+        nn.KeyValueCache().all()
+
+
 def test_gradients_flow_through_a_cache() -> None:
     mha = make("plain")
 

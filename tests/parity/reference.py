@@ -130,6 +130,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "deviation": lambda torch, x, **how: x.std(**how),
     "last_largest": lambda torch, x, dim: x.cummax(dim).indices,
     "last_smallest": lambda torch, x, dim: x.cummin(dim).indices,
+    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,

@@ -1,0 +1,118 @@
+"""Losses, norms and activations as modules: the same as PyTorch's modules of the same name."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_mha as tm
+from tests.support import require
+from tinygrad_mha import nn, ops
+
+RNG = np.random.default_rng(13)
+X = RNG.standard_normal((4, 6, 3))
+P = RNG.uniform(0.1, 0.9, (4, 6))
+
+
+@pytest.fixture
+def torch() -> ModuleType:
+    return require.module("torch")
+
+
+def signs(*shape: int) -> np.ndarray:
+    return np.where(RNG.standard_normal(shape) < 0, -1.0, 1.0)
+
+
+#: (module, arguments, inputs); activations need their operation.
+CASES: list[tuple[str, dict[str, Any], list[np.ndarray]]] = [
+    ("CrossEntropyLoss", {"label_smoothing": 0.1}, [X[:, :, 0], np.array([0, 5, 2, -100])]),
+    ("CrossEntropyLoss", {"weight": P[0], "reduction": "sum"}, [X[:, :, 0], np.arange(4)]),
+    ("NLLLoss", {"ignore_index": 2}, [X[:, :, 0], np.arange(4)]),
+    ("MSELoss", {}, [X, X * 2]),
+    ("L1Loss", {"reduction": "none"}, [X, X * 2]),
+    ("SmoothL1Loss", {"beta": 0.5}, [X, X * 2]),
+    ("HuberLoss", {"delta": 0.5}, [X, X * 2]),
+    ("KLDivLoss", {"reduction": "batchmean"}, [P, P[::-1].copy()]),
+    ("BCELoss", {}, [P, P[::-1].copy()]),
+    ("BCEWithLogitsLoss", {"pos_weight": P[0]}, [X[:, :, 0], P]),
+    ("SoftMarginLoss", {}, [X, signs(*X.shape)]),
+    ("HingeEmbeddingLoss", {"margin": 0.5}, [X, signs(*X.shape)]),
+    ("PoissonNLLLoss", {"log_input": False}, [P, P]),
+    ("GaussianNLLLoss", {"full": True}, [X[:, :, 0], X[:, :, 1], P]),
+    ("MarginRankingLoss", {"margin": 0.5}, [X[0, :, 0], X[0, :, 1], signs(6)]),
+    ("CosineEmbeddingLoss", {"margin": 0.5}, [X[0], X[1], signs(6)]),
+    ("CosineSimilarity", {"dim": -1}, [X, X[:1]]),
+    ("RMSNorm", {"normalized_shape": (6, 3)}, [X]),
+    ("GroupNorm", {"num_groups": 2, "num_channels": 6}, [X]),
+    ("LayerNorm", {"normalized_shape": (6, 3)}, [X]),
+    ("Softmax", {"dim": 1}, [X]),
+    ("LogSoftmax", {"dim": 1}, [X]),
+    ("Softmin", {"dim": 1}, [X]),
+    ("PReLU", {}, [X]),
+    ("PReLU", {"num_parameters": 6}, [X]),
+    ("Identity", {}, [X]),
+    ("Flatten", {}, [X]),
+    ("Unflatten", {"dim": 1, "unflattened_size": (2, -1)}, [X]),
+    ("GLU", {"dim": 1}, [X]),
+    ("LeakyReLU", {"negative_slope": 0.1}, [X]),
+    ("ELU", {"alpha": 0.5}, [X]),
+    ("CELU", {"alpha": 0.5}, [X]),
+    ("Hardtanh", {"min_val": -0.5, "max_val": 0.25}, [X]),
+    ("Softplus", {"beta": 2.0, "threshold": 2.0}, [X]),
+    ("Softshrink", {"lambd": 0.25}, [X]),
+    ("Hardshrink", {"lambd": 0.25}, [X]),
+    ("Threshold", {"threshold": 0.25, "value": 3.0}, [X]),
+    *[
+        (name, {}, [X])
+        for name in (
+            "ReLU6",
+            "SELU",
+            "SiLU",
+            "Mish",
+            "Sigmoid",
+            "LogSigmoid",
+            "Softsign",
+            "Tanhshrink",
+            "Hardsigmoid",
+            "Hardswish",
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]} {c[1]}")
+def test_module_equals_torchs(case: Any, torch: ModuleType) -> None:
+    name, options, arrays = case
+    made = getattr(nn, name)
+    operation = getattr(made, "_operation", None)
+    if operation and not hasattr(ops, operation):
+        pytest.skip(f"there is no operation {operation}")
+
+    def lifted(make: Any) -> dict[str, Any]:
+        return {k: make(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+
+    ours = made(**lifted(tm.tensor)).double()
+    theirs = getattr(torch.nn, name)(**lifted(torch.tensor)).double()
+    mine = [tm.tensor(x) for x in arrays]
+    their = [torch.tensor(x) for x in arrays]
+    mine[0].requires_grad_()
+    their[0].requires_grad_()
+    out, expected = ours(*mine), theirs(*their)
+    np.testing.assert_allclose(out.data, expected.detach().numpy(), rtol=1e-9, atol=1e-12)
+    out.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(mine[0].grad.data, their[0].grad.numpy(), rtol=1e-8, atol=1e-10)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        np.testing.assert_allclose(a.grad.data, b.grad.numpy(), rtol=1e-8, atol=1e-10)
+
+
+def test_options_are_printed() -> None:
+    assert repr(nn.LeakyReLU(0.2)) == "LeakyReLU(negative_slope=0.2)"
+    assert repr(nn.HuberLoss("sum", 0.5)) == "HuberLoss(delta=0.5, reduction='sum')"
+    assert repr(nn.GroupNorm(2, 4)) == "GroupNorm(2, 4, eps=1e-05, affine=True)"
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match="GroupNorm: num_channels=5"):
+        nn.GroupNorm(2, 5)
