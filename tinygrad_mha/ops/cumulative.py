@@ -28,8 +28,12 @@ def _axis(axis: int, which: int, shapes: Any, out: Any, params: dict[str, Any]) 
 
 
 def _running(ufunc: np.ufunc, x: np.ndarray, dim: int, dtype: Any = None) -> np.ndarray:
-    axis = from_left(dim, x.ndim)
-    return ufunc.accumulate(x, axis, dtype) if x.ndim else np.array(x, dtype)
+    axis, dtype = from_left(dim, x.ndim), np.dtype(dtype or x.dtype)
+    if not x.ndim:
+        return np.array(x, dtype)
+    if dtype == np.float32 and ufunc in (np.add, np.multiply):  # long sums lose digits in float32
+        return ufunc.accumulate(x, axis, np.float64).astype(dtype)
+    return ufunc.accumulate(x, axis, dtype)
 
 
 @op("yᵢ = Σ xⱼ over j ≤ i", symbol="Σ", axis=_axis, samples=_samples)

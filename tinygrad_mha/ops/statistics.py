@@ -28,18 +28,17 @@ def variance(x: Value, dim: Dims = None, correction: float = 1, keepdim: bool = 
     """Variance over axes; see :func:`var`."""
     if x.dtype.kind != "f":
         raise TypeError(f"x is {x.dtype}; only floating tensors have a variance")
-    return _mean_square(x, dim, correction, keepdim)
+    return _mean_square(x, dim, correction, keepdim).astype(x.dtype)
 
 
 def _mean_square(x: np.ndarray, dim: Dims, correction: float, keepdim: bool) -> np.ndarray:
     dims = _dims(dim, x.ndim)
     n = count(x.shape, dims)
+    x = x.astype(np.float64)  # squares of float32 numbers overflow, and their roots need not
     apart = x - (_add(x, axis=dims, keepdims=True) / n if n else np.nan)
     total = np.asarray(_add(apart * apart, axis=dims, keepdims=keepdim))
     free = max(n - correction, 0)
-    if not n or (free == 0 and n == 0):
-        return total * np.nan
-    return total / total.dtype.type(free)
+    return np.asarray(total / np.float64(free) if n else total * np.nan)
 
 
 @variance.gradient("x", "dx = dy · 2 (x − x̄) / (n − correction)")
@@ -58,7 +57,7 @@ def deviation(x: Value, dim: Dims = None, correction: float = 1, keepdim: bool =
     """Standard deviation over axes; see :func:`std`."""
     if x.dtype.kind != "f":
         raise TypeError(f"x is {x.dtype}; only floating tensors have a standard deviation")
-    return np.sqrt(_mean_square(x, dim, correction, keepdim))
+    return np.sqrt(_mean_square(x, dim, correction, keepdim)).astype(x.dtype)
 
 
 @deviation.gradient("x", "dx = dy · (x − x̄) / (n − correction) y, and 0 where y = 0")
