@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
+from ..engine.promotion import result_dtype
 from .axes import Shape
 from .index import getitem, index_select, narrow, select
 from .shape import as_sizes, dims_from_left, from_left, reshape, sum_to, unsqueeze
@@ -26,14 +27,7 @@ from .shape import as_sizes, dims_from_left, from_left, reshape, sum_to, unsquee
 )
 def concatenate(*tensors: Value, dim: int = 0) -> Value:
     """Join along an existing axis; see :func:`cat`."""
-    return np.concatenate(tensors, axis=dim, dtype=_common_dtype(tensors))
-
-
-def _common_dtype(arrays: Sequence[np.ndarray]) -> np.dtype[Any]:
-    """Floating before integer before bool, as PyTorch has it: int64 and float32 are float32."""
-    dtypes = [a.dtype for a in arrays]
-    highest = max(("biuf".index(d.kind) + 1) // 2 for d in dtypes)
-    return np.result_type(*(d for d in dtypes if ("biuf".index(d.kind) + 1) // 2 == highest))
+    return np.concatenate(tensors, axis=dim, dtype=result_dtype(*tensors))
 
 
 @concatenate.gradient("tensors", "dxᵢ = the i-th part of dy")

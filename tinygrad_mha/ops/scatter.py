@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
-from .elementwise import where
+from .choice import choose
 from .index import add_at, advanced_index, integers, put_at
 from .shape import expand, from_left, reshape, sum_to
 
@@ -88,7 +88,7 @@ def multiply_at(x: Value, source: Value, index: Any) -> Value:
 def multiply_at_dx(dy: Value, x: Value, source: Value, index: Any) -> Value:
     zeros, product = _without_zeros(x, source, index)
     none = plain(x) == 0
-    others = where(zeros == none, product / where(none, 1.0, x), 0.0)
+    others = choose(zeros == none, product / choose(none, 1.0, x), 0.0)
     return dy * others
 
 
@@ -97,7 +97,7 @@ def multiply_at_dsource(dy: Value, x: Value, source: Value, index: Any) -> Value
     zeros, product = _without_zeros(x, source, index)
     none = np.asarray(plain(source)) == 0
     there = advanced_index(product, index)
-    others = where(zeros[index] == none, there / where(none, 1.0, source), 0.0)
+    others = choose(zeros[index] == none, there / choose(none, 1.0, source), 0.0)
     return sum_to(advanced_index(dy, index) * others, np.shape(plain(source)))
 
 
@@ -109,7 +109,7 @@ def _without_zeros(x: Value, source: Value, index: Any) -> tuple[np.ndarray, Val
     zeros = (plain(x) == 0).astype(np.int64)
     np.add.at(zeros, index, np.asarray(plain(source)) == 0)
     product = multiply_at(
-        where(plain(x) == 0, 1.0, x), where(np.asarray(plain(source)) == 0, 1.0, source), index
+        choose(plain(x) == 0, 1.0, x), choose(np.asarray(plain(source)) == 0, 1.0, source), index
     )
     return zeros, product
 
@@ -323,8 +323,8 @@ def scatter_reduce(
     counts = own.astype(x.dtype)
     np.add.at(counts, grid, sent)
     nothing = best[grid] * 0
-    mean = add_at(where(own, x, 0.0), where(sent, source, nothing), grid) / counts
-    return where(np.isfinite(best), mean, best)
+    mean = add_at(choose(own, x, 0.0), choose(sent, source, nothing), grid) / counts
+    return choose(np.isfinite(best), mean, best)
 
 
 def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:

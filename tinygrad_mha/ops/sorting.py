@@ -328,7 +328,9 @@ def _extreme(x: Any, dim: Any, keepdim: bool, other: Any, ops: tuple[str, Any, A
     if other is not None or isinstance(dim, Tensor):
         return REGISTRY[of_two](x, dim if other is None else other)
     if dim is None:
-        return of_all(x)
+        y = of_all(x)
+        # as elsewhere all that is as large shares the gradient, and here nan is
+        return mean(masked_select(x, np.isnan(plain(x)))) if np.isnan(plain(y)) else y
     dim = from_left(dim, x.ndim)
     indices = position(x, dim)
     return _drop(x, dim, unsqueeze(indices, dim) if x.ndim else indices, keepdim)
