@@ -108,6 +108,13 @@ def test_gradients(name: str) -> None:
         assert np.isfinite(p.grad.data).all()
 
 
+@pytest.mark.parametrize("name", ["grouped, extra keys", "rotary", "gaussian"])
+def test_gradients_of_gradients(name: str) -> None:
+    mha, gates = make(name), draw(H)
+    x = draw(1, 2, 8)
+    assert tm.autograd.gradgradcheck(lambda x, g: mha(x, is_causal=True, head_mask=g), (x, gates))
+
+
 def test_learned_extra_keys_have_gradients() -> None:
     mha = make("extra keys")
     xs = inputs(mha)
@@ -308,6 +315,17 @@ def test_gaussian_is_kernel_regression() -> None:
     np.testing.assert_allclose(
         nn.GaussianAttention(width=0.7).scores(*tensors[:2]).data, np.log(kernel), rtol=1e-10
     )
+
+
+def test_gaussian_far_from_zero() -> None:
+    """In float32 the squares of years would cancel to nothing; their distances do not."""
+    years = np.arange(1990, 2020, dtype=np.float32)[:, None]
+    near, far = (
+        nn.GaussianAttention(width=0.5)(*(tm.Tensor(x) for x in (q, q, np.sin(years))))
+        for q in (years - 2000, years)
+    )
+    np.testing.assert_allclose(far.data, near.data, atol=1e-5)
+    assert nn.GaussianAttention()(tm.zeros(3, 2), tm.zeros(0, 2), tm.zeros(0, 1)).shape == (3, 1)
 
 
 def test_gaussian_learns_its_width() -> None:

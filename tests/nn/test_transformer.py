@@ -109,6 +109,41 @@ def test_the_names_of_a_checkpoint() -> None:
     )
 
 
+def test_gates_and_weights_of_every_layer() -> None:
+    gpt = small()
+    tokens = tm.randint(0, 11, (2, 5))
+    logits, weights = gpt(tokens, need_weights=True)
+    assert [w.shape for w in weights] == [(2, 2, 5, 5)] * 2
+    np.testing.assert_array_equal(logits.data, gpt(tokens).data)
+    np.testing.assert_array_equal(gpt(tokens, head_mask=np.ones((2, 2))).data, logits.data)
+
+    def loss(gates: tm.Tensor) -> tm.Tensor:
+        return F.cross_entropy(
+            gpt(tokens, head_mask=gates).reshape(-1, 11), tm.zeros(10, dtype="int64")
+        )
+
+    by_gate = nn.analysis.gate_importance(loss, (2, 2), dtype=np.float64)
+    step = np.zeros((2, 2))
+    for i in np.ndindex(2, 2):
+        step[...] = 1
+        ends = []
+        for change in (1e-5, -1e-5):
+            step[i] = 1 + change
+            ends.append(loss(tm.Tensor(step)).item())
+        assert by_gate[i] == pytest.approx(-(ends[0] - ends[1]) / 2e-5, rel=1e-5, abs=1e-9)
+    assert nn.analysis.ablation_importance(loss, (2, 2)).shape == (2, 2)
+    with pytest.raises(ValueError, match=r"expected \(2, 2\): one gate per layer"):
+        gpt(tokens, head_mask=np.ones(2))
+
+
+def test_rotation_is_multiplication_by_complex_numbers() -> None:
+    x = tm.generator().standard_normal((5, 6))
+    angles = np.arange(5)[:, None] * 10_000.0 ** (-np.arange(3) / 3)
+    turned = (x[:, :3] + 1j * x[:, 3:]) * np.exp(1j * angles)
+    found = nn.RotaryPositions(6)(tm.Tensor(x)).data
+    np.testing.assert_allclose(found, np.concatenate([turned.real, turned.imag], 1), atol=1e-12)
+
+
 def test_post_norm_block_ends_normalised() -> None:
     block = nn.TransformerBlock(16, 2, norm_first=False)
     y = block(tm.randn(2, 3, 16)).data

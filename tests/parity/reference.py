@@ -63,6 +63,10 @@ def _astype(torch: Any, x: Any, dtype: Any) -> Any:
     return x.to(getattr(torch, np.dtype(dtype).name))
 
 
+def _clamp(torch: Any, x: Any, min: Any, max: Any) -> Any:
+    return x.clamp(*(b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (min, max)))
+
+
 def _split_heads(torch: Any, x: Any, num_heads: int) -> Any:
     return x.unflatten(-1, (num_heads, -1)).transpose(-2, -3)
 
@@ -102,6 +106,10 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "assign": _assign,
     "overwrite": lambda torch, x, value: x * 0 + value,
     "scatter_add_at": _scatter_add_at,
+    "clamp": _clamp,
+    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
+    "hardsigmoid": lambda torch, x: torch.nn.functional.relu6(x + 3) / 6,
+    "floor_divide": lambda torch, a, b: torch.div(a, b, rounding_mode="floor"),
     "advanced_index": _getitem,
     "add_at": _add_at,
     "put_at": _put_at,
@@ -111,6 +119,11 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "flip": lambda torch, x, dims: x.flip(dims),
     "constant_pad": lambda torch, x, **how: torch.nn.functional.pad(x, mode="constant", **how),
     "embedding": _embedding,
+    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
+    "variance": lambda torch, x, **how: x.var(**how),
+    "deviation": lambda torch, x, **how: x.std(**how),
+    "last_largest": lambda torch, x, dim: x.cummax(dim).indices,
+    "last_smallest": lambda torch, x, dim: x.cummin(dim).indices,
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,
@@ -152,4 +165,4 @@ def to_torch(value: Any) -> Any:
 
 def to_numpy(value: Any) -> np.ndarray:
     """The values of a tensor, ours or torch's."""
-    return value.data if isinstance(value, tm.Tensor) else value.detach().numpy()
+    return value.data if isinstance(value, tm.Tensor) else value.detach().numpy(force=True)

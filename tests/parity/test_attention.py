@@ -243,6 +243,27 @@ def test_function_equals_torchs(
         close(mask.grad, their_mask.grad, "mask")
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_shared_keys_equal_torchs(groups: int, torch: ModuleType) -> None:
+    """enable_gqa: key/value head j serves h/g consecutive heads."""
+    mha = tm.nn.MultiHeadAttention(16, H, num_kv_heads=groups, bias=False).double()
+    x = draw(N, L, 16)
+    y = to_torch(x)
+    state = {name: to_torch(p) for name, p in mha.named_parameters()}
+    q, k, v = (torch.einsum("ntd,hpd->nhtp", y, state[f"W_{c}"]) for c in "qkv")
+    pooled = torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, is_causal=True, enable_gqa=True
+    )
+    expected = pooled.transpose(1, 2).flatten(2) @ state["W_o"].T
+    out = mha(x, is_causal=True)
+    close(out, expected)
+    (out * out).sum().backward()
+    (expected * expected).sum().backward()
+    close(x.grad, y.grad)
+    for name, p in mha.named_parameters():
+        close(p.grad, state[name].grad, name)
+
+
 def test_causality_with_other_lengths_aligns_as_torch_does(torch: ModuleType) -> None:
     for length, keys in ((3, 6), (6, 3), (1, 4)):
         q, k = draw(1, length, 4), draw(1, keys, 4)

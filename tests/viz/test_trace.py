@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_mha as tm
+from tinygrad_mha.engine import REGISTRY
 from tinygrad_mha.viz.data import VERSION, Trace
 
 
@@ -178,3 +179,64 @@ def test_table_and_explain_read_well() -> None:
     assert "linalg.py:" in words
     with pytest.raises(KeyError, match="did you mean softmax"):
         tm.viz.explain("sofmax")
+
+
+def test_explain_says_why_and_what_runs() -> None:
+    words = tm.viz.explain("softmax")
+    assert "quotient rule" in words
+    assert "kernels.softmax\n" in words
+    assert "reference.softmax, " in words
+    assert "backend numba" in words
+    assert "normalize.py:" in words
+    assert "NumPy on either backend: reference.exp" in tm.viz.explain("exp")
+    assert "rows.logsumexp" in tm.viz.explain("cross_entropy"), "by way of a helper"
+    assert "np.argmax" in tm.viz.explain("argmax")
+    assert "It has no gradient." in tm.viz.explain("argmax")
+    assert "no gradient of: target" in tm.viz.explain("cross_entropy")
+
+
+def test_explain_of_every_operation() -> None:
+    for name in REGISTRY:
+        words = tm.viz.explain(name)
+        assert "what runs:" in words
+        assert "`" not in words, "no markup in a terminal"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "matmul",
+        "linear",
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+        "layer_norm",
+        "mul",
+        "div",
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "relu",
+        "gelu",
+        "sum",
+        "mean",
+        "amax",
+        "reshape",
+        "getitem",
+        "embedding",
+        "dot_scores",
+        "additive_scores",
+        "attention",
+    ],
+)
+def test_main_operations_have_a_derivation(name: str) -> None:
+    assert len(REGISTRY[name].derivation.split(".")) > 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("Softmax", "softmax"), ("log-softmax", "log_softmax"), ("norm", "layer")]
+)
+def test_explain_suggests_what_was_meant(asked: str, meant: str) -> None:
+    with pytest.raises(KeyError, match=f"did you mean .*{meant}"):
+        tm.viz.explain(asked)

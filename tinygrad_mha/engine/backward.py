@@ -300,7 +300,7 @@ def _walk(
         gradients = _gradients(node, dy, wanted, saved, create_graph)
         if state.anomaly:
             _examine(node, wanted, saved, gradients)
-        if not retain_graph and node.op.saved_names:
+        if not retain_graph and node.op.saves_values:
             node.saved = None
         flows: list[Flow] = []
         for i, gradient in zip(wanted, gradients, strict=True):

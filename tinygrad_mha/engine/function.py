@@ -152,6 +152,7 @@ class FunctionOp:
     input_names = ("input",)
     param_names: tuple[str, ...] = ()
     saved_names = ("context",)
+    saves_values = True
     rules: dict[str, Rule] = {}  # noqa: RUF012  (the same empty one for all)
     plan = (("input", None, None),)
     reduce = None

@@ -1,6 +1,6 @@
 """Attention without a matrix of weights in memory, forward and backward.
 
-A block of 48 queries meets one block of 192 keys after the other. Its scores stay in the
+A block of 96 queries meets one block of 384 keys after the other. Its scores stay in the
 cache; what has been summed so far is scaled whenever a larger score turns up (Milakov and
 Gimelshein 2018), so that at the end only the outputs and ln Σ exp of each row are left.
 The backward pass computes the scores again, from which ln Σ exp makes the weights at once
@@ -22,8 +22,8 @@ from .matrix import ROWS, panel_product
 from .rows import exp_of_row, maximum_of_row, of_nothing, scale_row
 from .simd import LANES32, fma, load, memory, mul, splat, store, sub, sum_of
 
-QUERIES = 8 * ROWS  # of a block
-KEYS = 32 * ROWS  # of a block: the scores are 36 kB, and whole vectors and tiles wide
+QUERIES = 16 * ROWS  # of a block
+KEYS = 64 * ROWS  # of a block: its scores are 147 kB, and whole vectors and tiles wide
 
 
 @inner
@@ -36,10 +36,14 @@ def _up(n, multiple):  # type: ignore[no-untyped-def]
 def _turn(x, at, count, width, turned):  # type: ignore[no-untyped-def]
     """Copy (count, width) as blocks of (width, KEYS): what a product needs of keys."""
     for j0 in range(0, count, KEYS):
-        for j in range(j0, j0 + KEYS):
+        wide = min(KEYS, count - j0)
+        start = j0 * width
+        if wide < KEYS:
+            turned[start : start + KEYS * width] = 0
+        for j in range(0, wide, 16):  # by 16: a line of the cache is filled before it is left
             for d in range(width):
-                inside = x[at + j * width + d] if j < count else x.dtype.type(0)
-                turned[j0 * width + d * KEYS + j - j0] = inside
+                for i in range(j, min(j + 16, wide)):
+                    turned[start + d * KEYS + i] = x[at + (j0 + i) * width + d]
 
 
 @inner

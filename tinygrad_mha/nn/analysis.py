@@ -263,24 +263,24 @@ def induction(weights: Any, period: int) -> np.ndarray:
 
 
 def gate_importance(
-    loss: Callable[[Tensor], Tensor], num_heads: int, *, dtype: Any = np.float32
+    loss: Callable[[Tensor], Tensor], num_heads: int | tuple[int, ...], *, dtype: Any = np.float32
 ) -> np.ndarray:
     """How much the loss hangs on each head, to first order: −∂loss/∂gate at gates of 1.
 
     Parameters
     ----------
     loss : callable
-        Takes gates ``(h,)``, for ``head_mask``, and returns the loss, one element.
-    num_heads : int
-        h.
+        Takes gates, for ``head_mask``, and returns the loss, one element.
+    num_heads : int or tuple of int
+        h, or the shape of the gates: (num_layers, h) for a :class:`GPT`.
     dtype : dtype, default float32
         Of the gates.
 
     Returns
     -------
     ndarray
-        ``(h,)``: by how much the loss would rise, were it linear, if the head were taken away.
-        Michel et al. 2019 (eq. 2) rank by the absolute value of it.
+        Of the shape of the gates: by how much the loss would rise, were it linear, without the
+        head. Michel et al. 2019 (eq. 2) rank by the absolute value of it.
 
     Examples
     --------
@@ -297,23 +297,23 @@ def gate_importance(
 
 
 def ablation_importance(
-    loss: Callable[[Tensor], Any], num_heads: int, *, dtype: Any = np.float32
+    loss: Callable[[Tensor], Any], num_heads: int | tuple[int, ...], *, dtype: Any = np.float32
 ) -> np.ndarray:
     """By how much the loss really rises when a head is taken away: loss without it − loss.
 
     Parameters
     ----------
     loss : callable
-        Takes gates ``(h,)``, for ``head_mask``, and returns the loss, one element or a number.
-    num_heads : int
-        h.
+        Takes gates, for ``head_mask``, and returns the loss, one element or a number.
+    num_heads : int or tuple of int
+        h, or the shape of the gates: (num_layers, h) for a :class:`GPT`.
     dtype : dtype, default float32
         Of the gates.
 
     Returns
     -------
     ndarray
-        ``(h,)``; below 0 where the loss is better without.
+        Of the shape of the gates; below 0 where the loss is better without.
 
     Examples
     --------
@@ -324,7 +324,7 @@ def ablation_importance(
     gates = np.ones(num_heads, dtype)
     whole = float(loss(Tensor(gates.copy())))
     found = np.empty(num_heads)
-    for i in range(num_heads):
+    for i in np.ndindex(found.shape):
         without = gates.copy()
         without[i] = 0
         found[i] = float(loss(Tensor(without))) - whole

@@ -46,7 +46,8 @@ class MultiHeadAttention(Module):
         Width p_o of the output; by default embed_dim.
     attention : {"dot", "additive", "gaussian"} or Module
         The pooling f, shared by the heads; or one of your own, for example a subclass of
-        :class:`AttentionPooling`.
+        :class:`AttentionPooling`. The Gaussian's width is learned, and begins at p^¼: its scores
+        then contain qᵀk / √p, as dot products do.
     bias : bool, default True
         Whether the projections have biases b_q, b_k, b_v, b_o.
     dropout : float, default 0

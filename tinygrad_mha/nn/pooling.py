@@ -221,8 +221,10 @@ class GaussianAttention(AttentionPooling):
         """Score −|q − k|² w² / 2: ``(..., L, p)``, ``(..., S, p)`` to ``(..., L, S)``."""
         _equal_widths(self, query, key)
         # −|q − k|²/2 = q · k − |q|²/2 − |k|²/2: one product of matrices, and nothing of
-        # shape (..., L, S, p)
-        q, k = query * self.w, key * self.w
+        # shape (..., L, S, p). Far from 0 these would be large numbers that cancel; distances do
+        # not change when everything moves, so the keys' middle is moved to 0 first.
+        middle = Tensor(_middle(key.data))
+        q, k = (query - middle) * self.w, (key - middle) * self.w
         of_queries = (q * q).sum(-1, keepdim=True) * 0.5  # (..., L, 1)
         of_keys = ((k * k).sum(-1, keepdim=True) * 0.5).mT  # (..., S, 1) -> (..., 1, S)
         scores: Tensor = ops.dot_scores(q, k, scale=1.0) - of_queries - of_keys
@@ -231,7 +233,14 @@ class GaussianAttention(AttentionPooling):
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""
         learned = isinstance(self.w, Parameter)
-        return f"width={1 / float(self.w):.4g}" + (", learned" if learned else "")
+        w = abs(float(self.w))
+        return f"width={1 / w if w else math.inf:.4g}" + (", learned" if learned else "")
+
+
+def _middle(key: np.ndarray) -> np.ndarray:
+    """Mean of the keys, (..., S, p) -> (..., 1, p); 0 where there are none."""
+    count = max(key.shape[-2], 1)
+    return np.asarray(key.sum(-2, keepdims=True) / key.dtype.type(count))
 
 
 def _equal_widths(pooling: Module, query: Tensor, key: Tensor) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from .. import ops
 from ..engine import Tensor
 from .attention import MultiHeadAttention
@@ -74,19 +78,30 @@ class TransformerBlock(Module):
         mask: Tensor | None = None,
         is_causal: bool = False,
         cache: KeyValueCache | None = None,
-    ) -> Tensor:
-        """Map ``(N, T, d)`` to ``(N, T, d)``; the arguments are :class:`MultiHeadAttention`'s."""
+        need_weights: bool = False,
+        head_mask: Any = None,
+    ) -> Any:
+        """Map ``(N, T, d)`` to ``(N, T, d)``; the arguments are :class:`MultiHeadAttention`'s.
 
-        def attend(x: Tensor) -> Tensor:
-            return self.drop(self.attention(x, mask=mask, is_causal=is_causal, cache=cache))
-
+        With `need_weights`, return the weights ``(N, h, T, T)`` too.
+        """
+        read = self.norm1(x) if self.norm_first else x
+        found = self.attention(
+            read,
+            mask=mask,
+            is_causal=is_causal,
+            cache=cache,
+            need_weights=need_weights,
+            head_mask=head_mask,
+        )
+        attended, weights = found if need_weights else (found, None)
         if self.norm_first:
-            x = x + attend(self.norm1(x))
-            y: Tensor = x + self.drop(self.mlp(self.norm2(x)))
+            x = x + self.drop(attended)
+            y = x + self.drop(self.mlp(self.norm2(x)))
         else:
-            x = self.norm1(x + attend(x))
+            x = self.norm1(x + self.drop(attended))
             y = self.norm2(x + self.drop(self.mlp(x)))
-        return y
+        return (y, weights) if need_weights else y
 
 
 class GPT(Module):
@@ -136,7 +151,7 @@ class GPT(Module):
         num_kv_heads: int | None = None,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.context = vocab_size, context
+        self.vocab_size, self.context, self.num_heads = vocab_size, context, num_heads
         self.tokens = Embedding(vocab_size, embed_dim)
         self.positions = _positions(positions, context, embed_dim)
         rotary = RotaryPositions(embed_dim // num_heads) if positions == "rotary" else None
@@ -177,7 +192,14 @@ class GPT(Module):
         """
         return [KeyValueCache() for _ in self.blocks]
 
-    def forward(self, tokens: Tensor, *, cache: list[KeyValueCache] | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        cache: list[KeyValueCache] | None = None,
+        need_weights: bool = False,
+        head_mask: Any = None,
+    ) -> Any:
         """Logits of the next token at every position.
 
         Parameters
@@ -186,16 +208,23 @@ class GPT(Module):
             ``(N, T)``.
         cache : list of KeyValueCache, optional
             From :meth:`make_cache`: the tokens of earlier calls come before these.
+        need_weights : bool, default False
+            Return every layer's weights too.
+        head_mask : Tensor or array_like, optional
+            ``(num_layers, h)``: gates of every layer's heads; see :class:`MultiHeadAttention`.
 
         Returns
         -------
-        Tensor
+        logits : Tensor
             ``(N, T, vocab_size)``.
+        weights : list of Tensor
+            ``(N, h, T, S)`` per layer; only if `need_weights`.
 
         Raises
         ------
         ValueError
-            With those in the cache there are more tokens than `context`.
+            With those in the cache there are more tokens than `context`; or `head_mask` is of
+            another shape.
         IndexError
             A token is not one of `vocab_size`.
         """
@@ -209,10 +238,34 @@ class GPT(Module):
         if self.positions is not None:
             x = self.positions(x, past)
         x = self.drop(x)
+        gates = self._gates(head_mask)
+        weights = []
         for i, block in enumerate(self.blocks):
-            x = block(x, is_causal=True, cache=None if cache is None else cache[i])
-        logits: Tensor = self.head(self.norm(x))
-        return logits
+            x, alpha = self._run(
+                block, x, None if cache is None else cache[i], gates[i], need_weights
+            )
+            weights.append(alpha)
+        logits = self.head(self.norm(x))
+        return (logits, weights) if need_weights else logits
+
+    def _run(
+        self, block: Module, x: Any, cache: KeyValueCache | None, gates: Any, need_weights: bool
+    ) -> tuple[Any, Any]:
+        found = block(x, is_causal=True, cache=cache, need_weights=need_weights, head_mask=gates)
+        return found if need_weights else (found, None)
+
+    def _gates(self, head_mask: Any) -> Any:
+        """Gates by layer, or as many times None."""
+        layers, h = len(self.blocks), self.num_heads
+        if head_mask is None:
+            return [None] * layers
+        gates = head_mask if isinstance(head_mask, Tensor) else Tensor(np.asarray(head_mask))
+        if gates.shape != (layers, h):
+            raise ValueError(
+                f"GPT: head_mask has shape {gates.shape}, expected {(layers, h)}: one gate per "
+                "layer and head"
+            )
+        return gates
 
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""

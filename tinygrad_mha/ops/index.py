@@ -41,6 +41,11 @@ def _index_axis(
 
 @view_op(
     "y = x[index]",
+    derivation=(
+        "y is made of copies of elements of x. What was read gets the gradient of its copy; "
+        "what was not read, 0; and what was read several times, the sum, because all of its "
+        "copies change with it."
+    ),
     symbol="[ ]",
     axis=_index_axis,
     method=False,
@@ -402,7 +407,7 @@ def slices_along(x: Any, dim: int, index: Any, name: str) -> tuple[Any, Any]:
     if positions.ndim > 1:
         raise ValueError(f"{name}: index is one-dimensional, got the shape {positions.shape}")
     if not x.ndim:
-        return x, (...,) if positions.shape == () else (None, positions)
+        return x, (...,)
     return x, (*[slice(None)] * dim, np.atleast_1d(positions))
 
 
@@ -427,6 +432,11 @@ for _function in (narrow, select, index_select):
 
 @op(
     "y = W[index]",
+    derivation=(
+        "Looking up row i is the product of a one-hot row with W, so dW = onehotᵀ · dy: each "
+        "row of dy is added to the row of W that it was copied from. Rows that were not "
+        "looked up get 0."
+    ),
     method=False,
     torch="ours:embedding",
     samples=(

@@ -10,7 +10,18 @@ from ..engine import Sample, Tensor, op
 from ..engine.inplace import apply_
 from ..engine.op import Value
 from .axes import Shape
-from .elementwise import add, div, mul, pow, sub
+from .elementwise import (
+    add,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    div,
+    floor_divide,
+    mul,
+    pow,
+    remainder,
+    sub,
+)
 from .index import getitem, is_basic, plain_index, put_at, two_steps
 from .shape import sum_to
 
@@ -124,5 +135,9 @@ def _augmented(operation: Any) -> Any:
 setattr(Tensor, "__setitem__", _setitem)  # noqa: B010
 for _method in (copy_, zero_, fill_):
     setattr(Tensor, _method.__name__, _method)
-for _name, _operation in {"add": add, "sub": sub, "mul": mul, "truediv": div, "pow": pow}.items():
+_AUGMENTED: dict[str, Any] = {
+    "add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide,
+    "mod": remainder, "pow": pow, "and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor,
+}  # fmt: skip
+for _name, _operation in _AUGMENTED.items():
     setattr(Tensor, f"__i{_name}__", _augmented(_operation))

@@ -1,4 +1,4 @@
-"""Python's operators on tensors: ``a + b``, ``2 * a``, ``a @ b``, ``a == b``."""
+"""Python's operators on tensors: ``a + b``, ``2 * a``, ``a @ b``, ``a == b``, ``~mask``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,44 @@ import numpy as np
 
 from ..engine import Op, Tensor
 from ..engine.tensor import weak
-from .elementwise import add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub
+from .elementwise import (
+    abs,
+    add,
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    div,
+    eq,
+    floor_divide,
+    ge,
+    gt,
+    le,
+    lt,
+    mul,
+    ne,
+    neg,
+    pow,
+    remainder,
+    sub,
+)
 from .linalg import matmul
 
-_BINARY = {
+_BINARY: dict[str, Op[Any]] = {
     "add": add,
     "sub": sub,
     "mul": mul,
     "truediv": div,
+    "floordiv": floor_divide,
+    "mod": remainder,
     "pow": pow,
     "matmul": matmul,
+    "and": bitwise_and,
+    "or": bitwise_or,
+    "xor": bitwise_xor,
 }
-_COMPARISONS = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
+_COMPARISONS: dict[str, Op[Any]] = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
+_UNARY = {"neg": neg, "abs": abs, "invert": bitwise_not}
 _OPERANDS = (Tensor, np.ndarray, int, float, np.generic)
 
 
@@ -42,10 +68,19 @@ def _reflected(operation: Op[Any]) -> Callable[[Any, Any], Any]:
     return method
 
 
+def _alone(operation: Op[Any]) -> Callable[[Any], Any]:
+    def method(self: Any) -> Any:
+        return operation(self)
+
+    return method
+
+
 def attach(tensor: type[Tensor]) -> None:
     """Give the class its operators. Tensors stay hashable, by identity."""
     for name, operation in {**_BINARY, **_COMPARISONS}.items():
         setattr(tensor, f"__{name}__", _forward(operation))
     for name, operation in _BINARY.items():
         setattr(tensor, f"__r{name}__", _reflected(operation))
-    setattr(tensor, "__neg__", lambda self: neg(self))  # noqa: B010, PLW0108  (an Op does not bind)
+    for name, operation in _UNARY.items():
+        setattr(tensor, f"__{name}__", _alone(operation))
+    setattr(tensor, "__pos__", lambda self: self)  # noqa: B010

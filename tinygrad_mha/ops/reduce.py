@@ -1,4 +1,4 @@
-"""Operations that take the elements along an axis together."""
+"""Operations that take the elements along axes together."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ from typing import Any
 import numpy as np
 
 from ..engine import Sample, op
-from ..engine.op import Value
+from ..engine.op import Value, plain
 from .axes import Shape
-from .shape import expand, from_left, reshape
+from .elementwise import exp, where
+from .shape import expand, from_left, reshape, transpose, unsqueeze
 
 Dims = int | tuple[int, ...] | None
 
 #: np.sum without its Python around it; Any, because NumPy's stubs want a literal `keepdims`.
 _add: Any = np.add.reduce
+_multiply: Any = np.multiply.reduce
 
 
 def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     """Count the axes that `dim` names from the left."""
-    if dim is None:
+    if dim is None or (type(dim) is tuple and not dim):
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, int | np.integer) else dim
     counted = tuple([from_left(d, ndim) for d in dims])
+    if len(counted) > 1 and len(set(counted)) < len(counted):
+        raise ValueError(f"dim {dim} names an axis twice")
     return counted if ndim else ()
 
 
-def _some(x: Value, dims: tuple[int, ...]) -> None:
-    """Refuse to look for the largest of no elements."""
-    if any(x.shape[d] == 0 for d in dims):
-        raise IndexError(f"no elements along dim {dims}, so none is the largest")
+def some(x: Value, dims: tuple[int, ...]) -> None:
+    """Refuse to look for the largest or smallest of no elements."""
+    if 0 in [x.shape[d] for d in dims]:
+        raise IndexError(f"no elements along dim {dims}, so none is the largest or smallest")
 
 
 def _reduced_axis(
@@ -41,7 +45,7 @@ def _reduced_axis(
     return axis if params["keepdim"] else axis - len([d for d in gone if d < axis])
 
 
-def _keep(dy: Value, dim: Dims, keepdim: bool, shape: Shape) -> Value:
+def keep(dy: Value, dim: Dims, keepdim: bool, shape: Shape) -> Value:
     """Put the reduced axes back as axes of size 1, so that `dy` broadcasts against the input."""
     if keepdim or dy.ndim == len(shape):
         return dy
@@ -54,12 +58,28 @@ _samples = (
     Sample(((2, 3, 4),), {"dim": (0, -1), "keepdim": True}),
     Sample(((2, 3),)),
     Sample(((),)),
+    Sample(((),), {"dim": -1, "keepdim": True}),
 )
+_or_empty = (*_samples, Sample(((0, 3),), {"dim": 0}), Sample(((2, 0),), {"dim": 0}))
 
 
-@op("y = Σ x", symbol="Σ", axis=_reduced_axis, samples=(*_samples, Sample(((0, 3),), {"dim": 0})))
-def sum(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
-    """Sum over axes.
+def _accumulator(x: Value, dtype: Any) -> Any:
+    """Return the dtype in which to add or multiply: integers and booleans as int64."""
+    return dtype if dtype is not None or x.dtype.kind == "f" else np.int64
+
+
+@op(
+    "y = Σ x",
+    derivation=(
+        "Each element enters the sum with a factor of 1, so each receives the gradient of the "
+        "sum unchanged. Copying is the transpose of adding up."
+    ),
+    symbol="Σ",
+    axis=_reduced_axis,
+    samples=_or_empty,
+)
+def sum(x: Value, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    """Sum over axes; of integers and booleans it is int64.
 
     Parameters
     ----------
@@ -69,17 +89,32 @@ def sum(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
         Which axes; all of them by default.
     keepdim : bool, default False
         Keep them as axes of size 1.
+    dtype : dtype, optional
+        What `x` is converted to first.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.sum(tm.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
+    tensor([4., 6.])
     """
-    return _add(x, axis=_dims(dim, x.ndim), keepdims=keepdim)
+    return _add(x, axis=_dims(dim, x.ndim), keepdims=keepdim, dtype=_accumulator(x, dtype))
 
 
 @sum.gradient("x", "dx = dy, copied along the summed axes")
 def sum_dx(dy: Value, x_shape: Shape, dim: Dims, keepdim: bool) -> Value:
-    return expand(_keep(dy, dim, keepdim, x_shape), x_shape)
+    return expand(keep(dy, dim, keepdim, x_shape), x_shape)
 
 
-@op("y = Σ x / n", axis=_reduced_axis, samples=_samples)
-def mean(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
+@op(
+    "y = Σ x / n",
+    derivation=(
+        "The mean is the sum divided by the constant n, so each of the n elements receives dy/n."
+    ),
+    axis=_reduced_axis,
+    samples=_samples,
+)
+def mean(x: Value, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Value:
     """Mean over axes; of no elements it is nan.
 
     Parameters
@@ -90,27 +125,120 @@ def mean(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
         Which axes; all of them by default.
     keepdim : bool, default False
         Keep them as axes of size 1.
+    dtype : dtype, optional
+        What `x` is converted to first.
+
+    Raises
+    ------
+    TypeError
+        `x` is of integers or booleans, and no floating `dtype` is given.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.mean(tm.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
+    tensor([1.5, 3.5])
     """
+    if np.dtype(dtype or x.dtype).kind != "f":
+        raise TypeError(f"the mean of {dtype or x.dtype} is no such number; convert it to floating")
     dims = _dims(dim, x.ndim)
-    n = _count(x.shape, dims)
-    return _add(x, axis=dims, keepdims=keepdim) * (1.0 / n if n else np.nan)
+    n = count(x.shape, dims)
+    return _add(x, axis=dims, keepdims=keepdim, dtype=dtype) * (1.0 / n if n else np.nan)
 
 
 @mean.gradient("x", "dx = dy / n, copied along the averaged axes")
 def mean_dx(dy: Value, x_shape: Shape, dim: Dims, keepdim: bool) -> Value:
-    n = _count(x_shape, _dims(dim, len(x_shape)))
-    return expand(_keep(dy, dim, keepdim, x_shape) * (1.0 / n if n else np.nan), x_shape)
+    n = count(x_shape, _dims(dim, len(x_shape)))
+    return expand(keep(dy, dim, keepdim, x_shape) * (1.0 / n if n else np.nan), x_shape)
 
 
-def _count(shape: Shape, dims: tuple[int, ...]) -> int:
+def count(shape: Shape, dims: tuple[int, ...]) -> int:
+    """Count the elements along axes."""
     n = 1
     for d in dims:
         n *= shape[d]
     return n
 
 
+# -- products ------------------------------------------------------------------------------
+
+
+@op(
+    "y = Π x",
+    symbol="Π",
+    axis=_reduced_axis,
+    samples=(
+        Sample(((2, 3, 4),), {"dim": 1}),
+        Sample(((2, 3),), {"dim": -1, "keepdim": True}),
+        Sample(((2, 3),)),
+        Sample(((),)),
+        Sample(((0, 3),), {"dim": 0}),
+    ),
+)
+def prod(x: Value, dim: int | None = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    """Product over an axis or of all elements; its gradients are exact where elements are 0.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int, optional
+        Which axis; all of them by default.
+    keepdim : bool, default False
+        Keep it as an axis of size 1.
+    dtype : dtype, optional
+        What `x` is converted to first.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> x = tm.tensor([2.0, 0.0, 3.0], requires_grad=True)
+    >>> tm.prod(x).backward()
+    >>> x.grad
+    tensor([0., 6., 0.])
+    """
+    dims = _dims(dim, x.ndim)
+    return _multiply(x, axis=dims, keepdims=keepdim, dtype=_accumulator(x, dtype))
+
+
+@prod.gradient("x", "dx = dy · Π of the other elements")
+def prod_dx(dy: Value, x: Value, out: Value, dim: int | None, keepdim: bool) -> Value:
+    if dim is None and x.ndim != 1:
+        return reshape(prod_dx(reshape(dy, ()), reshape(x, (-1,)), out, 0, False), x.shape)
+    kept = keep(dy, dim, keepdim, x.shape)
+    if plain(x).all() and np.isfinite(plain(out)).all() and plain(out).all():
+        return kept * prod(x, dim, True) / x
+    rows = transpose(x, dim or 0, -1)
+    rows = unsqueeze(rows, -2)  # (..., 1, n): row i is to leave out element i
+    others = prod(where(np.eye(rows.shape[-1], dtype=bool), 1.0, rows), -1)
+    return kept * transpose(others, dim or 0, -1)
+
+
+@prod.fused_gradient
+def prod_backward(
+    dy: np.ndarray, wanted: list[int], x: np.ndarray, dim: int | None, keepdim: bool
+) -> tuple[np.ndarray]:
+    dims = _dims(dim, x.ndim)
+    rows = np.moveaxis(x, dims[0], -1) if dim is not None and dims else x.reshape(-1)
+    before, after = np.ones_like(rows), np.ones_like(rows)
+    np.multiply.accumulate(rows[..., :-1], -1, out=before[..., 1:])
+    np.multiply.accumulate(rows[..., :0:-1], -1, out=after[..., -2::-1])
+    others = before * after
+    if dim is not None and dims:
+        others = np.moveaxis(others, -1, dims[0])
+    return (keep(dy, dim, keepdim, x.shape) * others.reshape(x.shape),)
+
+
+# -- largest and smallest --------------------------------------------------------------------
+
+
 @op(
     "y = max x",
+    derivation=(
+        "A small change of the largest element changes the maximum by as much; a change of "
+        "any other, by nothing. Where several are equally large there is no derivative; they "
+        "share dy evenly, which is the least of the subgradients."
+    ),
     symbol="max",
     axis=_reduced_axis,
     samples=_samples,
@@ -131,25 +259,241 @@ def amax(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     ------
     IndexError
         `dim` is out of range, or there are no elements along it.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.amax(tm.tensor([[1.0, 5.0], [3.0, 4.0]]), dim=1)
+    tensor([5., 4.])
     """
     dims = _dims(dim, x.ndim)
-    _some(x, dims)
+    some(x, dims)
     return np.max(x, axis=dims, keepdims=keepdim)
 
 
 @amax.gradient("x", "dx = dy where x = y, shared among ties")
 def amax_dx(dy: Value, x: Value, out: Value, dim: Dims, keepdim: bool) -> Value:
-    kept = _keep(out, dim, keepdim, x.shape)
-    hit = (x == kept) * 1.0
-    share = hit / sum(hit, dim, True)
-    return (_keep(dy, dim, keepdim, x.shape) * share).astype(x.dtype)
+    return keep(dy, dim, keepdim, x.shape) * _share(plain(x), plain(out), dim, keepdim)
+
+
+@op("y = min x", symbol="min", axis=_reduced_axis, samples=_samples)
+def amin(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
+    """Smallest element over axes; where several are equal they share the gradient.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, not empty along `dim`.
+    dim : int or tuple of int, optional
+        Which axes; all of them by default.
+    keepdim : bool, default False
+        Keep them as axes of size 1.
+
+    Raises
+    ------
+    IndexError
+        `dim` is out of range, or there are no elements along it.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.amin(tm.tensor([[1.0, 5.0], [3.0, 4.0]]), dim=1)
+    tensor([1., 3.])
+    """
+    dims = _dims(dim, x.ndim)
+    some(x, dims)
+    return np.min(x, axis=dims, keepdims=keepdim)
+
+
+@amin.gradient("x", "dx = dy where x = y, shared among ties")
+def amin_dx(dy: Value, x: Value, out: Value, dim: Dims, keepdim: bool) -> Value:
+    return keep(dy, dim, keepdim, x.shape) * _share(plain(x), plain(out), dim, keepdim)
+
+
+def _share(x: np.ndarray, out: np.ndarray, dim: Dims, keepdim: bool) -> np.ndarray:
+    """Each element's share of the gradient: as much as others that are as large."""
+    hit = x == keep(out, dim, keepdim, x.shape)
+    return (hit / hit.sum(_dims(dim, x.ndim), keepdims=True)).astype(x.dtype)
+
+
+_positions = (
+    Sample(((2, 5),), {"dim": 1}),
+    Sample(((2, 3),)),
+    Sample(((2, 3),), {"dim": 0, "keepdim": True}),
+    Sample(((),), {"dim": -1}),
+)
+
+
+@op("y = argmax x", samples=_positions)
+def argmax(x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+    """Position of the first largest element along an axis, or of all elements flattened.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, not empty along `dim`.
+    dim : int, optional
+        Which axis; by default `x` is taken as flat.
+    keepdim : bool, default False
+        Keep it as an axis of size 1.
+
+    Raises
+    ------
+    IndexError
+        `dim` is out of range, or there are no elements along it.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.argmax(tm.tensor([[1.0, 5.0], [4.0, 3.0]]), dim=1)
+    tensor([1, 0])
+    """
+    some(x, _dims(dim, x.ndim))
+    return np.argmax(x, axis=dim, keepdims=keepdim)
+
+
+@op("y = argmin x", samples=_positions)
+def argmin(x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+    """Position of the first smallest element along an axis, or of all elements flattened.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape, not empty along `dim`.
+    dim : int, optional
+        Which axis; by default `x` is taken as flat.
+    keepdim : bool, default False
+        Keep it as an axis of size 1.
+
+    Raises
+    ------
+    IndexError
+        `dim` is out of range, or there are no elements along it.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.argmin(tm.tensor([[1.0, 5.0], [4.0, 3.0]]), dim=1)
+    tensor([0, 1])
+    """
+    some(x, _dims(dim, x.ndim))
+    return np.argmin(x, axis=dim, keepdims=keepdim)
+
+
+# -- yes and no ------------------------------------------------------------------------------
+
+
+def _each_dim(dim: Dims, ndim: int) -> tuple[int, ...]:
+    """Count axes from the left; here an empty tuple names none."""
+    return () if isinstance(dim, tuple) and not dim else _dims(dim, ndim)
+
+
+@op("y = whether any x ≠ 0", symbol="∃", samples=_or_empty)
+def any(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
+    """Whether any element over axes is not 0; of none it is False.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int or tuple of int, optional
+        Which axes; all of them by default.
+    keepdim : bool, default False
+        Keep them as axes of size 1.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.any(tm.tensor([[0, 1], [0, 0]]), dim=1)
+    tensor([ True, False])
+    """
+    return np.any(x, axis=_each_dim(dim, x.ndim), keepdims=keepdim)
+
+
+@op("y = whether all x ≠ 0", symbol="∀", samples=_or_empty)
+def all(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
+    """Whether all elements over axes are not 0; of none it is True.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int or tuple of int, optional
+        Which axes; all of them by default.
+    keepdim : bool, default False
+        Keep them as axes of size 1.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.all(tm.tensor([[0, 1], [1, 1]]), dim=1)
+    tensor([False,  True])
+    """
+    return np.all(x, axis=_each_dim(dim, x.ndim), keepdims=keepdim)
 
 
 @op(
-    "y = argmax x",
-    samples=(Sample(((2, 5),), {"dim": 1}), Sample(((2, 3),))),
+    "y = how many x ≠ 0",
+    samples=(Sample(((2, 3),)), Sample(((2, 3),), {"dim": 1}), Sample(((2, 3),), {"dim": (0, 1)})),
 )
-def argmax(x: Value, dim: int | None = None, keepdim: bool = False) -> Value:
-    """Position of the first largest element along an axis, or of all elements flattened."""
-    _some(x, _dims(dim, x.ndim))
-    return np.argmax(x, axis=dim, keepdims=keepdim)
+def count_nonzero(x: Value, dim: Dims = None) -> Value:
+    """Count the elements over axes that are not 0.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int or tuple of int, optional
+        Which axes; all of them by default.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.count_nonzero(tm.tensor([0, 3, 4]))
+    tensor(2)
+    """
+    return np.count_nonzero(x, axis=_dims(dim, x.ndim))
+
+
+# -- logarithm of a sum ------------------------------------------------------------------------
+
+
+@op(
+    "y = ln Σ eˣ",
+    axis=_reduced_axis,
+    samples=(
+        Sample(((2, 3, 4),), {"dim": 1}),
+        Sample(((2, 3, 4),), {"dim": (0, -1), "keepdim": True}),
+        Sample(((2, 3),), {"dim": (0, 1)}),
+        Sample(((),), {"dim": 0}),
+    ),
+)
+def logsumexp(x: Value, dim: Dims, keepdim: bool = False) -> Value:
+    """Logarithm of the sum of exponentials, without overflow; of nothing, or of −∞ only, −∞.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    dim : int or tuple of int
+        Which axes.
+    keepdim : bool, default False
+        Keep them as axes of size 1.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.logsumexp(tm.tensor([1000.0, 1000.0]), dim=0)
+    tensor(1000.6932)
+    """
+    x = x if x.dtype.kind == "f" else x.astype(np.float32)
+    dims = _dims(dim, x.ndim)
+    top = np.max(x, axis=dims, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, x.dtype.type(0))
+    y = np.log(_add(np.exp(x - top), axis=dims, keepdims=True)) + top
+    return y if keepdim else np.squeeze(y, dims)
+
+
+@logsumexp.gradient("x", "dx = dy · eˣ⁻ʸ")
+def logsumexp_dx(dy: Value, x: Value, out: Value, dim: Dims, keepdim: bool) -> Value:
+    return keep(dy, dim, keepdim, x.shape) * exp(x - keep(out, dim, keepdim, x.shape))

@@ -6,6 +6,7 @@ All of them turn their arguments into an index of arrays, and are then one of th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def _grid(x: Any, dim: int, index: Any, name: str) -> tuple[Any, ...]:
                 f"{name}: index of shape {positions.shape} does not fit in x of shape "
                 f"{tuple(x.shape)} at dim {d}"
             )
-    open_grid: list[Any] = np.ogrid[tuple(slice(0, have) for have in positions.shape)]
+    open_grid: Any = np.ogrid[tuple(slice(0, have) for have in positions.shape)]
     return (*open_grid[:dim], positions, *open_grid[dim + 1 :])
 
 
@@ -335,7 +336,7 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     >>> tm.index_add(tm.zeros(3), 0, tm.tensor([0, 0]), tm.tensor([1.0, 2.0]))
     tensor([3., 0., 0.])
     """
-    place = _slices(x, dim, index, source, "index_add")
+    source, place = _slices(x, dim, index, source, "index_add")
     return add_at(x, source if alpha == 1 else source * alpha, place)
 
 
@@ -359,7 +360,8 @@ def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
     >>> tm.index_copy(tm.zeros(3), 0, tm.tensor([2, 0]), tm.tensor([1.0, 2.0]))
     tensor([2., 0., 1.])
     """
-    return put_at(x, source, _slices(x, dim, index, source, "index_copy"))
+    source, place = _slices(x, dim, index, source, "index_copy")
+    return put_at(x, source, place)
 
 
 def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
@@ -394,18 +396,18 @@ def _from_the_end(x: Any, dim: int, index: Any) -> Any:
     return np.where(positions < 0, positions + n, positions)
 
 
-def _slices(x: Any, dim: int, index: Any, source: Any, name: str) -> Any:
+def _slices(x: Any, dim: int, index: Any, source: Any, name: str) -> tuple[Any, Any]:
+    """Return the source and the index to write it at, or refuse what does not fit."""
     _, place = slices_along(x, dim, index, name)
     n, dim = np.size(plain(index)), from_left(dim, x.ndim)
     expected = tuple(n if d == dim else s for d, s in enumerate(x.shape))
-    if tuple(source.shape) not in (expected, (1,) if expected == () else expected):
-        if not (source.ndim == 0 and expected == (1,)):
-            raise ValueError(
-                f"{name}: source has the shape {tuple(source.shape)}, expected {expected}"
-            )
+    if source.ndim <= 1 and x.ndim <= 1 and np.size(plain(source)) == math.prod(expected):
+        source = reshape(source, expected)  # a 0-d tensor may stand for a vector of one, and back
+    if tuple(source.shape) != expected:
+        raise ValueError(f"{name}: source has the shape {tuple(source.shape)}, expected {expected}")
     if isinstance(source, Tensor) and source.dtype != x.dtype:
         raise TypeError(f"{name}: source is {source.dtype} and x is {x.dtype}")
-    return place
+    return source, place
 
 
 # -- anywhere ----------------------------------------------------------------------------------
@@ -485,8 +487,8 @@ def masked_select(x: Any, mask: Any) -> Any:
     """
     array = _mask(x, mask, "masked_select")
     shape = np.broadcast_shapes(array.shape, x.shape)
-    y = advanced_index(x if x.shape == shape else expand(x, shape), np.broadcast_to(array, shape))
-    return y
+    wide = x if x.shape == shape else expand(x, shape)
+    return advanced_index(wide, np.broadcast_to(array, shape))
 
 
 def masked_scatter(x: Any, mask: Any, source: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Speed and accuracy beside NumPy and PyTorch: ``python -m tests.benchmarks``."""

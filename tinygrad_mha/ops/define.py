@@ -1,0 +1,28 @@
+"""How an operation on elements is defined, and what the generic checks try it on."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..engine import Sample, op
+from .axes import broadcast_axis
+from .shape import sum_to
+
+#: An operation on elements: its inputs are brought to one dtype, and a gradient is summed back
+#: to the shape that was broadcast.
+elementwise = partial(op, reduce=sum_to, axis=broadcast_axis, promote=True, inplace=True)
+
+
+_SHAPES = (((2, 3), (2, 3)), ((2, 1, 3), (4, 1)), ((), (3,)), ((2, 0), (1,)))
+
+
+def one(low: float = -2.0, high: float = 2.0, **params: Any) -> tuple[Sample, ...]:
+    """Samples of one input: a matrix, a number, nothing."""
+    shapes: list[tuple[int, ...]] = [(2, 3), (), (0, 2)]
+    return tuple(Sample((shape,), params, (low, high)) for shape in shapes)
+
+
+def two(low: float = -2.0, high: float = 2.0, **params: Any) -> tuple[Sample, ...]:
+    """Samples of two inputs: alike, both stretched, a number, nothing."""
+    return tuple(Sample(shapes, params, (low, high)) for shapes in _SHAPES)
