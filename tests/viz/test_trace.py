@@ -240,3 +240,29 @@ def test_main_operations_have_a_derivation(name: str) -> None:
 def test_explain_suggests_what_was_meant(asked: str, meant: str) -> None:
     with pytest.raises(KeyError, match=f"did you mean .*{meant}"):
         tm.viz.explain(asked)
+
+
+def test_table_cuts_long_names_and_aligns_numbers() -> None:
+    class Outermost(tm.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a_name_that_is_really_very_long = tm.nn.Sequential(tm.nn.Sequential(tm.nn.Tanh()))
+
+        def forward(self, x: tm.Tensor) -> tm.Tensor:
+            return self.a_name_that_is_really_very_long(x)
+
+    model = Outermost()
+    x = tm.randn(2, 3, requires_grad=True)
+    parts = [model(x) for _ in range(30)]
+    lines = tm.viz.trace(tm.cat(parts).sum(), model=model).table().splitlines()
+    assert "…" in lines[1], "the beginning of a path goes"
+    assert "long.0.0" in lines[1], "its end stays"
+    assert max(map(len, lines)) < 160
+    places = {line.index("2×3") for line in lines[1:31]}
+    assert len(places) == 1, "columns stand under each other"
+    assert lines[1].index("tanh") == lines[0].index("operation")
+
+
+def test_table_without_modules_has_no_column_for_them() -> None:
+    x = tm.ones(2, requires_grad=True)
+    assert "module" not in tm.viz.trace((x * x).sum()).table()
