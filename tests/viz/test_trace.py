@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_mha as tm
+from tinygrad_mha.engine import REGISTRY
 from tinygrad_mha.viz.data import VERSION, Trace
 
 
@@ -178,3 +179,90 @@ def test_table_and_explain_read_well() -> None:
     assert "linalg.py:" in words
     with pytest.raises(KeyError, match="did you mean softmax"):
         tm.viz.explain("sofmax")
+
+
+def test_explain_says_why_and_what_runs() -> None:
+    words = tm.viz.explain("softmax")
+    assert "quotient rule" in words
+    assert "kernels.softmax\n" in words
+    assert "reference.softmax, " in words
+    assert "backend numba" in words
+    assert "normalize.py:" in words
+    assert "NumPy on either backend: reference.exp" in tm.viz.explain("exp")
+    assert "rows.logsumexp" in tm.viz.explain("cross_entropy"), "by way of a helper"
+    assert "np.argmax" in tm.viz.explain("argmax")
+    assert "It has no gradient." in tm.viz.explain("argmax")
+    assert "no gradient of: target" in tm.viz.explain("cross_entropy")
+
+
+def test_explain_of_every_operation() -> None:
+    for name in REGISTRY:
+        words = tm.viz.explain(name)
+        assert "what runs:" in words
+        assert "`" not in words, "no markup in a terminal"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "matmul",
+        "linear",
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+        "layer_norm",
+        "mul",
+        "div",
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "relu",
+        "gelu",
+        "sum",
+        "mean",
+        "amax",
+        "reshape",
+        "getitem",
+        "embedding",
+        "dot_scores",
+        "additive_scores",
+        "attention",
+    ],
+)
+def test_main_operations_have_a_derivation(name: str) -> None:
+    assert len(REGISTRY[name].derivation.split(".")) > 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("Softmax", "softmax"), ("log-softmax", "log_softmax"), ("norm", "layer")]
+)
+def test_explain_suggests_what_was_meant(asked: str, meant: str) -> None:
+    with pytest.raises(KeyError, match=f"did you mean .*{meant}"):
+        tm.viz.explain(asked)
+
+
+def test_table_cuts_long_names_and_aligns_numbers() -> None:
+    class Outermost(tm.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a_name_that_is_really_very_long = tm.nn.Sequential(tm.nn.Sequential(tm.nn.Tanh()))
+
+        def forward(self, x: tm.Tensor) -> tm.Tensor:
+            return self.a_name_that_is_really_very_long(x)
+
+    model = Outermost()
+    x = tm.randn(2, 3, requires_grad=True)
+    parts = [model(x) for _ in range(30)]
+    lines = tm.viz.trace(tm.cat(parts).sum(), model=model).table().splitlines()
+    assert "…" in lines[1], "the beginning of a path goes"
+    assert "long.0.0" in lines[1], "its end stays"
+    assert max(map(len, lines)) < 160
+    places = {line.index("2×3") for line in lines[1:31]}
+    assert len(places) == 1, "columns stand under each other"
+    assert lines[1].index("tanh") == lines[0].index("operation")
+
+
+def test_table_without_modules_has_no_column_for_them() -> None:
+    x = tm.ones(2, requires_grad=True)
+    assert "module" not in tm.viz.trace((x * x).sum()).table()

@@ -129,6 +129,8 @@ class Op(Generic[P]):
         Its gradient, one rule per differentiable input.
     samples : tuple of Sample
         What the generic checks run it on.
+    derivation : str
+        In some sentences, why the gradient is what it is.
     """
 
     def __init__(
@@ -149,6 +151,7 @@ class Op(Generic[P]):
         floating: bool = False,
         view: bool = False,
         inplace: bool = False,
+        derivation: str = "",
     ) -> None:
         assert isinstance(forward, FunctionType)
         self.forward = forward
@@ -160,6 +163,7 @@ class Op(Generic[P]):
         self.extras = extras
         self.samples = samples
         self.torch = torch
+        self.derivation = derivation
         self.floating = floating
         self.view = view
         self.rules: dict[str, Rule] = {}
@@ -466,7 +470,8 @@ def op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:
         floats; ``view`` whether the result may share the input's memory; ``inplace``
         whether there is a method ``name_``; ``extras`` names of what the forward returns
         besides its output; ``samples`` for the generic checks; ``method`` whether it is a
-        method of Tensor too; ``torch`` its counterpart, where the name differs.
+        method of Tensor too; ``torch`` its counterpart, where the name differs;
+        ``derivation`` why the gradient is what it is, in words.
 
     Returns
     -------

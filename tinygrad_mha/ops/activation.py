@@ -23,7 +23,16 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 # -- rectifiers ---------------------------------------------------------------------
 
 
-@elementwise("y = max(x, 0)", symbol="relu", samples=one())
+@elementwise(
+    "y = max(x, 0)",
+    derivation=(
+        "Above 0 the function is x, with slope 1; below 0 it is constant, with slope 0. At 0 "
+        "itself there is no derivative, and 0 is taken, as everywhere. The choice is made, "
+        "not multiplied: 0 · ∞ would be nan."
+    ),
+    symbol="relu",
+    samples=one(),
+)
 def relu(x: Value) -> Value:
     """Rectified linear unit, elementwise; its slope at 0 is 0."""
     return np.maximum(x, 0)
@@ -251,6 +260,10 @@ def mish_dx(dy: Value, x: Value) -> Value:
 
 @elementwise(
     "y = x · Φ(x), Φ the normal distribution function",
+    derivation=(
+        "The product rule on x · Φ(x): Φ(x) · 1 + x · Φ′(x), and the derivative of the "
+        "distribution function Φ is the density φ(x) = e^(−x²/2)/√(2π)."
+    ),
     samples=(*one(), *one(approximate="tanh")),
     floating=True,
     torch="nn.functional.gelu",

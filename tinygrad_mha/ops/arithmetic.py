@@ -90,7 +90,16 @@ def sub_db(dy: Value, alpha: float) -> Value:
     return -dy if alpha == 1 else dy * -alpha
 
 
-@elementwise("y = a · b", symbol="×", ufunc=np.multiply, samples=two())
+@elementwise(
+    "y = a · b",
+    derivation=(
+        "y = a · b is linear in each factor: ∂y/∂a = b and ∂y/∂b = a. Where a factor was "
+        "broadcast it met several elements, and their gradients are summed."
+    ),
+    symbol="×",
+    ufunc=np.multiply,
+    samples=two(),
+)
 def mul(a: Value, b: Value) -> Value:
     """Product, elementwise with broadcasting."""
     return np.multiply(a, b)
@@ -164,6 +173,10 @@ def _not_by_zero(name: str, a: Value, b: Value) -> None:
 
 @elementwise(
     "y = a / b",
+    derivation=(
+        "y = a · b⁻¹: ∂y/∂a = 1/b. By the power rule ∂y/∂b = −a/b², which is −y/b; written "
+        "so, it needs no square."
+    ),
     symbol="÷",
     ufunc=np.divide,
     samples=(

@@ -40,6 +40,12 @@ def _scores_axis(
 
 @op(
     "score = q · kᵀ · scale",
+    derivation=(
+        "Scores are the matrix product q · kᵀ times a constant, so the rule of matmul "
+        "applies: dq = dy · k · scale and dk = dyᵀ · q · scale. The scale 1/√p keeps the "
+        "variance of the scores at 1 for independent entries of variance 1, where a softmax "
+        "still has a slope."
+    ),
     symbol="q·kᵀ/√p",
     axis=_scores_axis,
     inputs=2,
@@ -95,6 +101,12 @@ def dot_scores_dkey(dy: Value, query: Value, key_shape: Shape, scale: float) -> 
 
 @op(
     "score = w_vᵀ tanh(q + k)",
+    derivation=(
+        "With t = tanh(q + k), the score is w · t. Through the product dt = dy · w; through "
+        "tanh′ = 1 − t² the gradient at the sum q + k is g = dy · w · (1 − t²). A query was "
+        "added to every key, so dq sums g over the keys, and dk over the queries. w met every "
+        "t: dw = Σ dy · t."
+    ),
     symbol="wᵥᵀtanh(q+k)",
     axis=_scores_axis,
     method=False,
@@ -200,6 +212,12 @@ _added = np.array([[0.5, -np.inf, 0.0, 1.0, -1.0]])
 
 @op(
     "y = softmax(q · kᵀ · scale) · v",
+    derivation=(
+        "Three known steps in one: S = q · kᵀ · scale, P = softmax(S), y = P · v. Backwards, "
+        "dv = Pᵀ · dy and dP = dy · vᵀ; the softmax gives dS = P · (dP − Σ dP · P), where the "
+        "sum of a row is Σ dy · y, so it is known without P; and dq = dS · k · scale, dk = "
+        "dSᵀ · q · scale. P is not kept but computed again, block by block."
+    ),
     symbol="attention",
     axis=_pooled_axis,
     inputs=3,

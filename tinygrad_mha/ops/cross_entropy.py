@@ -12,6 +12,12 @@ from .normalize import softmax
 
 @op(
     "y = mean over rows of −ln softmax(x)[target]",
+    derivation=(
+        "The loss of a row is ln Σⱼ eˣʲ − xₜ with t the target. The first term's derivative "
+        "with respect to xⱼ is softmax(x)ⱼ, the second's is −1 at the target. So the gradient "
+        "is the predicted distribution minus the true one, and is 0 when they agree; the mean "
+        "divides it by the number of rows."
+    ),
     symbol="cross entropy",
     extras=("lse",),
     method=False,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..engine import Sample
 from ..engine.op import Value, plain
+from .choice import choose
 from .elementwise import elementwise, relu, sqrt, where
 from .reduce import sum
 from .reduction import fit, reduced, resolve
@@ -119,7 +120,7 @@ def huber(x: Value, delta: float) -> Value:
 
 @huber.gradient("x", "dx = dy · x, with x cut off at ±δ")
 def huber_dx(dy: Value, x: Value, delta: float) -> Value:
-    return dy * where(x > delta, delta, where(x < -delta, -delta, x))
+    return dy * choose(x > delta, delta, choose(x < -delta, -delta, x))
 
 
 def smooth_l1_loss(

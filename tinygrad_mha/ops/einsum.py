@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import math
@@ -197,9 +198,11 @@ def _path(equation: str, shapes: list[Shape]) -> list[tuple[int, int]]:
     """Which two terms to join, step by step; the result goes to the end of the list."""
     if len(shapes) > 2 and importlib.util.find_spec("opt_einsum") is not None:
         opt_einsum = importlib.import_module("opt_einsum")
-        path = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="auto")[0]
-        if all(len(step) == 2 for step in path):
-            return list(path)
+        path: list[tuple[int, ...]] = []
+        with contextlib.suppress(ValueError):  # what it cannot read we still can
+            path = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="auto")[0]
+        if path and all(len(step) == 2 for step in path):
+            return [(step[0], step[1]) for step in path]
     # from left to right: after the first step the running product stands at the end
     return [(0, 1) if i == 0 else (0, len(shapes) - 1 - i) for i in range(len(shapes) - 1)]
 

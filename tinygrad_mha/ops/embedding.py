@@ -13,6 +13,11 @@ from .index import put_at, scatter_add_at
 
 @op(
     "y = W[index]",
+    derivation=(
+        "Looking up row i is the product of a one-hot row with W, so dW = onehotᵀ · dy: each "
+        "row of dy is added to the row of W that it was copied from. Rows that were not "
+        "looked up get 0."
+    ),
     method=False,
     torch="ours:embedding",
     samples=(

@@ -18,7 +18,15 @@ _erfc = np.frompyfunc(math.erfc, 1, 1)
 # -- exponentials, logarithms, roots -------------------------------------------------
 
 
-@elementwise("y = eˣ", ufunc=np.exp, floating=True, samples=one())
+@elementwise(
+    "y = eˣ",
+    derivation=(
+        "eˣ is the function that is its own derivative, so the output is all that has to be kept."
+    ),
+    ufunc=np.exp,
+    floating=True,
+    samples=one(),
+)
 def exp(x: Value) -> Value:
     """Exponential, elementwise."""
     return kernels.exp(x)
@@ -51,7 +59,16 @@ def expm1_dx(dy: Value, out: Value) -> Value:
     return dy * (out + 1)
 
 
-@elementwise("y = ln x", symbol="ln", ufunc=np.log, floating=True, samples=one(0.3, 3.0))
+@elementwise(
+    "y = ln x",
+    derivation=(
+        "From e^(ln x) = x, differentiated on both sides: x · (ln x)′ = 1, so (ln x)′ = 1/x."
+    ),
+    symbol="ln",
+    ufunc=np.log,
+    floating=True,
+    samples=one(0.3, 3.0),
+)
 def log(x: Value) -> Value:
     """Natural logarithm, elementwise."""
     return np.log(x)
@@ -230,7 +247,16 @@ def cosh_dx(dy: Value, x: Value) -> Value:
     return dy * sinh(x)
 
 
-@elementwise("y = tanh x", ufunc=np.tanh, floating=True, samples=one())
+@elementwise(
+    "y = tanh x",
+    derivation=(
+        "tanh = sinh/cosh, with sinh′ = cosh and cosh′ = sinh. The quotient rule gives (cosh² "
+        "− sinh²)/cosh² = 1 − tanh², which needs only the output."
+    ),
+    ufunc=np.tanh,
+    floating=True,
+    samples=one(),
+)
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent, elementwise."""
     return kernels.tanh(x)
@@ -299,7 +325,16 @@ def erfc_dx(dy: Value, x: Value) -> Value:
     return dy * (-2 / math.sqrt(math.pi)) * exp(-(x * x))
 
 
-@elementwise("y = 1 / (1 + e⁻ˣ)", symbol="σ", floating=True, samples=one())
+@elementwise(
+    "y = 1 / (1 + e⁻ˣ)",
+    derivation=(
+        "y = (1 + e⁻ˣ)⁻¹, so y′ = e⁻ˣ · y². Since e⁻ˣ · y = 1 − y, that is y · (1 − y), which "
+        "needs only the output; it is largest, ¼, at x = 0."
+    ),
+    symbol="σ",
+    floating=True,
+    samples=one(),
+)
 def sigmoid(x: Value) -> Value:
     """Logistic function, elementwise."""
     return kernels.sigmoid(x)

@@ -40,6 +40,11 @@ def _index_axis(
 
 @view_op(
     "y = x[index]",
+    derivation=(
+        "y is made of copies of elements of x. What was read gets the gradient of its copy; "
+        "what was not read, 0; and what was read several times, the sum, because all of its "
+        "copies change with it."
+    ),
     symbol="[ ]",
     axis=_index_axis,
     method=False,

@@ -17,6 +17,12 @@ from .shape import reshape, sum_to, unsqueeze
 
 @op(
     "C = A · B",
+    derivation=(
+        "Cᵢⱼ = Σₖ Aᵢₖ Bₖⱼ, so Aᵢₖ reaches every element of row i of C, and Cᵢⱼ by the factor "
+        "Bₖⱼ. By the chain rule dAᵢₖ = Σⱼ dCᵢⱼ Bₖⱼ, which is a row of dC times a column of "
+        "Bᵀ: dA = dC · Bᵀ. In the same way Bₖⱼ reaches column j, dBₖⱼ = Σᵢ Aᵢₖ dCᵢⱼ. Where a "
+        "batch axis was broadcast, its gradients are summed."
+    ),
     ufunc=np.matmul,
     symbol="@",
     axis=matmul_axis,
@@ -86,6 +92,11 @@ def matmul_db(dy: Value, a: Value, b_shape: Shape) -> Value:
 
 @op(
     "y = x · Wᵀ + b",
+    derivation=(
+        "y = x · Wᵀ is a product of matrices with all leading axes as rows, so dx = dy · W, "
+        "and dW = dyᵀ · x, which sums over the rows because every row used the same W. b was "
+        "added to each row with a factor of 1: its gradient is the sum of dy over the rows."
+    ),
     axis=batch_axis,
     samples=(
         Sample(((2, 3), (4, 3), (4,))),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine import Sample
 from ..engine.op import Value, describe, plain
+from .choice import choose
 from .cross_entropy import cross_entropy as _of_rows
 from .elementwise import elementwise, exp, log, relu, sigmoid, where
 from .index import getitem
@@ -259,7 +260,7 @@ def bernoulli_nll(x: Value, target: Value) -> Value:
 @bernoulli_nll.gradient("x", "dx = dy · (x − t) / (x · (1 − x))")
 def bernoulli_nll_dx(dy: Value, x: Value, target: Value) -> Value:
     spread = x * (1 - x)
-    return dy * (x - target) / where(spread < 1e-12, 1e-12, spread)
+    return dy * (x - target) / choose(spread < 1e-12, 1e-12, spread)
 
 
 @bernoulli_nll.gradient("target", "dt = dy · (ln(1 − x) − ln x)")

@@ -36,7 +36,18 @@ def _floating(x: Value, dtype: Any) -> Value:
     return x
 
 
-@op("yᵢ = eˣⁱ / Σⱼ eˣʲ", axis=same_axis, samples=_samples)
+@op(
+    "yᵢ = eˣⁱ / Σⱼ eˣʲ",
+    derivation=(
+        "With s = Σⱼ eˣʲ, yᵢ = eˣⁱ / s. The quotient rule gives ∂yᵢ/∂xⱼ = yᵢ · ([i = j] − "
+        "yⱼ): raising xᵢ raises yᵢ, and through the sum lowers all, in proportion to what "
+        "they have. Then dxⱼ = Σᵢ dyᵢ ∂yᵢ/∂xⱼ = yⱼ · (dyⱼ − Σᵢ dyᵢ yᵢ). The second term is "
+        "one number per row, so no matrix of derivatives is ever made. The gradients of a row "
+        "sum to 0: a constant added to all x changes nothing."
+    ),
+    axis=same_axis,
+    samples=_samples,
+)
 def softmax(x: Value, dim: int = -1, dtype: Any = None) -> Value:
     """Positive numbers with sum 1 along an axis, in the proportions of exp(x).
 
@@ -138,7 +149,15 @@ def masked_softmax_backward(
     return kernels.softmax_backward(dy, out, -1), None
 
 
-@op("yᵢ = xᵢ − ln Σⱼ eˣʲ", axis=same_axis, samples=_samples)
+@op(
+    "yᵢ = xᵢ − ln Σⱼ eˣʲ",
+    derivation=(
+        "yᵢ = xᵢ − ln Σⱼ eˣʲ. The derivative of the logarithm of the sum with respect to xⱼ "
+        "is eˣʲ / Σ eˣ = eʸʲ, so ∂yᵢ/∂xⱼ = [i = j] − eʸʲ, and dxⱼ = dyⱼ − eʸʲ · Σᵢ dyᵢ."
+    ),
+    axis=same_axis,
+    samples=_samples,
+)
 def log_softmax(x: Value, dim: int = -1, dtype: Any = None) -> Value:
     """Logarithm of :func:`softmax`, exact where the softmax itself would round to 0.
 
@@ -196,6 +215,14 @@ def softmin(x: Any, dim: int = -1, dtype: Any = None) -> Any:
 
 @op(
     "y = (x − μ) / √(σ² + ε) · w + b",
+    derivation=(
+        "Let x̂ = (x − μ)/σ and g = dy · w, the gradient at x̂. Beside its own x̂ᵢ, xᵢ moves "
+        "the mean, which shifts all x̂ by −1/(nσ), and the deviation, which scales all of "
+        "them: ∂σ/∂xᵢ = x̂ᵢ/n. Adding the three ways up, dx = (g − mean(g) − x̂ · mean(g · "
+        "x̂)) / σ. In other words, the parts of g that would only shift or only stretch the "
+        "row are taken out, since the norm removes them. w and b act on every row alike, so "
+        "their gradients are sums over the rows."
+    ),
     symbol="layer norm",
     axis=batch_axis,
     inputs=3,

@@ -448,6 +448,8 @@ def _added(name: str, input: Any, product: Any, beta: float, alpha: float) -> An
             f"{name}: input is {input.dtype} and the product {product.dtype}; convert one, for "
             "example with .float()"
         )
+    if product.dtype.kind in "iu":
+        beta, alpha = int(beta), int(alpha)  # the result stays of integers
     if alpha != 1:
         product = product * alpha
     if beta == 0:

@@ -69,7 +69,16 @@ def _accumulator(x: Value, dtype: Any) -> Any:
     return dtype if dtype is not None or x.dtype.kind == "f" else np.int64
 
 
-@op("y = Σ x", symbol="Σ", axis=_reduced_axis, samples=_or_empty)
+@op(
+    "y = Σ x",
+    derivation=(
+        "Each element enters the sum with a factor of 1, so each receives the gradient of the "
+        "sum unchanged. Copying is the transpose of adding up."
+    ),
+    symbol="Σ",
+    axis=_reduced_axis,
+    samples=_or_empty,
+)
 def sum(x: Value, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Value:
     """Sum over axes; of integers and booleans it is int64.
 
@@ -98,7 +107,14 @@ def sum_dx(dy: Value, x_shape: Shape, dim: Dims, keepdim: bool) -> Value:
     return expand(keep(dy, dim, keepdim, x_shape), x_shape)
 
 
-@op("y = Σ x / n", axis=_reduced_axis, samples=_samples)
+@op(
+    "y = Σ x / n",
+    derivation=(
+        "The mean is the sum divided by the constant n, so each of the n elements receives dy/n."
+    ),
+    axis=_reduced_axis,
+    samples=_samples,
+)
 def mean(x: Value, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Value:
     """Mean over axes; of no elements it is nan.
 
@@ -217,7 +233,17 @@ def prod_backward(
 # -- largest and smallest --------------------------------------------------------------------
 
 
-@op("y = max x", symbol="max", axis=_reduced_axis, samples=_samples)
+@op(
+    "y = max x",
+    derivation=(
+        "A small change of the largest element changes the maximum by as much; a change of "
+        "any other, by nothing. Where several are equally large there is no derivative; they "
+        "share dy evenly, which is the least of the subgradients."
+    ),
+    symbol="max",
+    axis=_reduced_axis,
+    samples=_samples,
+)
 def amax(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     """Largest element over axes; where several are equal they share the gradient.
 

@@ -107,6 +107,10 @@ def expand_dx(dy: Value, x_shape: Shape) -> Value:
 
 @view_op(
     "y = x, read in row order into another shape",
+    derivation=(
+        "Every element of y is an element of x, each exactly once, so every gradient goes "
+        "back to where its element came from: the same numbers in the shape of x."
+    ),
     samples=(
         Sample(((2, 6),), {"shape": (3, -1)}),
         Sample(((2, 3, 4),), {"shape": (2, 12)}),

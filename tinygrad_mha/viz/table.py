@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import unicodedata
+
 from .data import Trace, Vertex
+
+#: The widest that a column may be, by its title; the formula stands last and may run on.
+WIDEST = {"module": 32, "operation": 24, "from": 30, "shape": 22}
+RIGHT = {"#", "‖value‖", "‖gradient‖"}
 
 
 def table(data: Trace) -> str:
-    """Write a line for each operation: number, module, operation, inputs, shape, norms, formula."""
+    """Write a line for each operation: number, module, operation, inputs, shape, norms, formula.
+
+    Long names are cut: a module's path at its beginning, anything else at its end. A column
+    that would be empty is left out, and a terminal's width is kept.
+    """
     sources: dict[int, list[int]] = {}
     for edge in data.edges:
         sources.setdefault(edge.target, []).append(edge.source)
-    rows = [("#", "module", "operation", "from", "shape", "‖value‖", "‖gradient‖", "formula")]
+    rows: list[tuple[str, ...]] = [
+        ("#", "module", "operation", "from", "shape", "‖value‖", "‖gradient‖", "formula")
+    ]
     for v in data.vertices:
         if v.kind == "op":
             module = "" if v.module is None else data.modules[v.module].path
@@ -26,10 +40,7 @@ def table(data: Trace) -> str:
                     v.formula,
                 )
             )
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = _aligned(rows)
     for attention in data.attentions:
         where = "" if attention.module is None else data.modules[attention.module].path
         lines.append(f"\n{where or 'attention'}: {attention.proof.words()}")
@@ -41,6 +52,43 @@ def table(data: Trace) -> str:
             for lane in attention.lanes
         ]
     return "\n".join(lines)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines; the first row is the titles."""
+    titles = rows[0]
+    columns = [
+        [_cut(cell, WIDEST.get(title), front=title == "module") for cell in column]
+        for title, column in zip(titles, zip(*rows, strict=True), strict=True)
+        if title == "#" or any(column[1:])
+    ]
+    padded = []
+    for column in columns:
+        width = max(map(_cells, column))
+        spaces = [" " * (width - _cells(cell)) for cell in column]
+        right = column[0] in RIGHT
+        padded.append([s + c if right else c + s for c, s in zip(column, spaces, strict=True)])
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+    return [_cut(line, room) for line in lines]
+
+
+def _cut(text: str, width: int | None, *, front: bool = False) -> str:
+    """Shorten to a width, with an ellipsis where something is missing."""
+    if width is None or _cells(text) <= width:
+        return text
+    cut = list(text)
+    while cut and sum(map(_cells, cut)) > width - 1:
+        cut.pop(0 if front else -1)
+    return "…" + "".join(cut) if front else "".join(cut).rstrip() + "…"
+
+
+def _cells(text: str) -> int:
+    """How many places a text takes in a terminal: accents none of their own, CJK two."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 def _name(vertex: Vertex) -> str:
