@@ -302,6 +302,40 @@ def test_blind_rows_are_zero(name: str, floating: bool, method: str) -> None:
     assert not xs[0].grad.data[1, 1].any()
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", ["none", "bool", "float", "per head"])
+def test_without_weights_in_memory(kind: str, causal: bool) -> None:
+    """Long sequences, pooled in one operation: the same output and gradients."""
+    length, rng = 70, np.random.default_rng(0)
+    seen = rng.random((N, length, length)) < 0.5
+    seen[0, 3], seen[1] = False, False
+    given = {
+        "none": None,
+        "bool": seen,
+        "float": np.where(seen, 0.3, -np.inf),
+        "per head": rng.random((N, H, length, length)) < 0.5,
+    }[kind]
+    mask = None if given is None else tm.Tensor(given)
+    mha, x = make("plain"), draw(N, length, 8)
+    found = []
+    for keep in (True, False):
+        mha.pooling.keep_weights = keep
+        mha.zero_grad()
+        x.grad = None
+        out = mha(x, mask=mask, is_causal=causal)
+        (out * out).sum().backward()
+        found.append([out.data, x.grad.data, *(p.grad.data for p in mha.parameters())])
+    stages = tm.viz.trace(mha(x, mask=mask, is_causal=causal).sum(), model=mha).heads[0].stages
+    assert (stages == ["attention"]) == (kind != "per head")
+    with tm.no_grad():
+        mha.pooling.keep_weights = True
+        found[0].append(mha(x, mask=mask, is_causal=causal).data)
+        found[1].append(out.data)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+    assert np.isfinite(found[1][1]).all()
+
+
 # -- errors ----------------------------------------------------------------------------------
 
 

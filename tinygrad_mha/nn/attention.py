@@ -93,7 +93,8 @@ class MultiHeadAttention(Module):
     bias_k, bias_v : Parameter or None
         ``(g, p_k)``, ``(g, p_v)``: the appended key and value, if `add_bias_kv`.
     pooling : Module
-        f.
+        f. To train on long sequences without a matrix of weights in memory, say
+        ``mha.pooling.keep_weights = False``; see :class:`DotProductAttention`.
 
     Raises
     ------
