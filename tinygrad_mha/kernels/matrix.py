@@ -12,7 +12,7 @@ at the speed of the arithmetic units. Where the sizes are not multiples of the t
 last tile is moved back until it fits and computes some elements a second time, to the
 same bits: no separate code for edges, but for matrices narrower than one vector.
 
-Along k the sum is taken in blocks of 128, which keeps panels small and rounding errors
+Along k the sum is taken in blocks of 256, which keeps panels small and rounding errors
 too. Small matrices are read where they are. Large ones are cut along k and columns into
 panels of B that stay in the second-level cache, copied so that the loads are consecutive
 (Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
@@ -27,19 +27,22 @@ from .simd import (
     LANES32,
     fma,
     fma_row,
+    load,
     load_first,
     load_row,
     memory,
     read,
     splat,
+    store,
     store_first,
     store_row,
+    transpose,
 )
 from .simd import add as simd_add
 
 ROWS = 6  # of a tile: 6 × 4 sums, 4 of B and one of A fill 29 of 32 registers
 VECTORS = 4
-DEPTH = 128  # of a block along k: 128 rows × 4 vectors of B are 32 kB
+DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
 SMALL = 32 * 1024  # elements of B below which it is read in place
 
@@ -130,19 +133,31 @@ def panel_product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add): 
 
 
 @inner
-def _pack(B, b, br, bc, panel, depth, columns):  # type: ignore[no-untyped-def]
-    """Copy (depth, columns) into consecutive memory, along whichever axis is consecutive."""
+def _copy(B, b, br, bc, panel, to, width, k0, k1, j0, j1):  # type: ignore[no-untyped-def]
+    """Copy some rows and columns, one number after the other."""
+    for k in range(k0, k1):
+        for j in range(j0, j1):
+            panel[to + k * width + j] = read(B, b + k * br + j * bc)
+
+
+@inner
+def pack(B, b, br, bc, panel, to, width, depth, columns):  # type: ignore[no-untyped-def]
+    """Copy (depth, columns) to rows of `width` numbers, along whichever axis is consecutive."""
+    lanes = LANES32 * 4 // B.itemsize
+    right, below = columns - columns % lanes, 0
     if bc == 1:
+        below = depth
         for k in range(depth):
-            for j in range(columns):
-                panel[k * columns + j] = read(B, b + k * br + j)
-    else:
-        # squares of 16: a line of the cache is used up before it is thrown out
-        for k0 in range(0, depth, 16):
-            for j0 in range(0, columns, 16):
-                for j in range(j0, min(j0 + 16, columns)):
-                    for k in range(k0, min(k0 + 16, depth)):
-                        panel[k * columns + j] = read(B, b + k * br + j * bc)
+            for j in range(0, right, lanes):
+                store(panel, to + k * width + j, load(B, b + k * br + j))
+    elif br == 1:
+        below = depth - depth % lanes
+        for j in range(0, right, lanes):
+            for k in range(0, below, lanes):
+                transpose(B, b + k + j * bc, bc, panel, to + k * width + j, width)
+    # what is left at the right, and below
+    _copy(B, b, br, bc, panel, to, width, 0, below, right, columns)
+    _copy(B, b, br, bc, panel, to, width, below, depth, 0, columns)
 
 
 @inner
@@ -151,9 +166,9 @@ def _panels(B, b, br, bc, panels, depth, columns, width):  # type: ignore[no-unt
     for k in range(0, depth, DEPTH):
         deep = min(DEPTH, depth - k)
         for j in range(0, columns, width):
-            _pack(
-                B, b + k * br + j * bc, br, bc,
-                panels[k * columns + j * deep :], deep, min(width, columns - j),
+            wide = min(width, columns - j)
+            pack(
+                B, b + k * br + j * bc, br, bc, panels, k * columns + j * deep, wide, deep, wide
             )  # fmt: skip
 
 
@@ -200,7 +215,7 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
                 high = min(highest, rows - i)
                 a_start, a_row, a_column = a + i * ar + k * ac, ar, ac
                 if not small:
-                    _pack(am, a + i * ar + k * ac, ar, ac, block, high, deep)
+                    pack(am, a + i * ar + k * ac, ar, ac, block, 0, deep, high, deep)
                     a_start, a_row, a_column = 0, deep, 1
                 for j in range(0, columns, widest):
                     wide = min(widest, columns - j)
