@@ -10,7 +10,8 @@ registers while k runs::
 With 16 numbers to a vector that is 384 multiply-adds for 10 loads, so the tile runs
 at the speed of the arithmetic units. Where the sizes are not multiples of the tile, the
 last tile is moved back until it fits and computes some elements a second time, to the
-same bits: no separate code for edges, but for matrices narrower than one vector.
+same bits, or where it adds leaves them alone: no separate code for edges, but for matrices
+lower than a tile or narrower than one vector.
 
 Along k the sum is taken in blocks of 256, which keeps panels small and rounding errors
 too. Small matrices are read where they are. Large ones are cut along k and columns into
@@ -48,8 +49,22 @@ SMALL = 32 * 1024  # elements of B below which it is read in place
 
 
 @inner
-def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add):  # type: ignore[no-untyped-def]
-    """Six rows of C, as wide as `zero`: C[…] = (C[…] if add) + A[…] · B[…]."""
+def _put_row(C, c, row, add):  # type: ignore[no-untyped-def]
+    """Store a row of vectors, or add it to what is there.
+
+    At the end: blocks of k are summed by themselves, so that errors do not run on.
+    """
+    if add:
+        row = fma_row(C.dtype.type(1), load_row(C, c, row), row)
+    store_row(C, c, row)
+
+
+@inner
+def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add, skip):  # type: ignore[no-untyped-def]
+    """Six rows of C, as wide as `zero`: C[…] = (C[…] if add) + A[…] · B[…].
+
+    The first `skip` rows have been added to before, and are left as they are.
+    """
     c0 = c1 = c2 = c3 = c4 = c5 = zero
     for k in range(depth):
         row = load_row(B, b + k * br, zero)
@@ -60,20 +75,17 @@ def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add):  # type: ignore[
         c3 = fma_row(read(A, p + 3 * ar), row, c3)
         c4 = fma_row(read(A, p + 4 * ar), row, c4)
         c5 = fma_row(read(A, p + 5 * ar), row, c5)
-    if add:  # at the end: blocks of k are summed by themselves, so that errors do not run on
-        one = A.dtype.type(1)
-        c0 = fma_row(one, load_row(C, c, zero), c0)
-        c1 = fma_row(one, load_row(C, c + cr, zero), c1)
-        c2 = fma_row(one, load_row(C, c + 2 * cr, zero), c2)
-        c3 = fma_row(one, load_row(C, c + 3 * cr, zero), c3)
-        c4 = fma_row(one, load_row(C, c + 4 * cr, zero), c4)
-        c5 = fma_row(one, load_row(C, c + 5 * cr, zero), c5)
-    store_row(C, c, c0)
-    store_row(C, c + cr, c1)
-    store_row(C, c + 2 * cr, c2)
-    store_row(C, c + 3 * cr, c3)
-    store_row(C, c + 4 * cr, c4)
-    store_row(C, c + 5 * cr, c5)
+    if skip < 1:
+        _put_row(C, c, c0, add)
+    if skip < 2:
+        _put_row(C, c + cr, c1, add)
+    if skip < 3:
+        _put_row(C, c + 2 * cr, c2, add)
+    if skip < 4:
+        _put_row(C, c + 3 * cr, c3, add)
+    if skip < 5:
+        _put_row(C, c + 4 * cr, c4, add)
+    _put_row(C, c + 5 * cr, c5, add)
 
 
 @inner
@@ -82,34 +94,53 @@ def _tile1(A, a, ac, B, b, br, C, c, depth, zero, add):  # type: ignore[no-untyp
     total = zero
     for k in range(depth):
         total = fma_row(read(A, a + k * ac), load_row(B, b + k * br, zero), total)
+    _put_row(C, c, total, add)
+
+
+@inner
+def _put_first(C, c, columns, row, add):  # type: ignore[no-untyped-def]
+    """Store what is narrower than a vector, or add it to what is there."""
     if add:
-        total = fma_row(A.dtype.type(1), load_row(C, c, zero), total)
-    store_row(C, c, total)
+        row = simd_add(load_first(C, c, columns, C.dtype.type(0)), row)
+    store_first(C, c, columns, row)
 
 
 @inner
 def _narrow(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # type: ignore[no-untyped-def]
     """All rows of a C that is narrower than one vector, with masked loads."""
     none = A.dtype.type(0)
-    for i in range(rows):
-        total = splat(none)
+    for i in range(0, rows, 4):  # four at a time: none waits for the one before it
+        # below the last row there is none: it is taken once more, and not stored
+        r1, r2, r3 = min(1, rows - 1 - i), min(2, rows - 1 - i), min(3, rows - 1 - i)
+        c0 = c1 = c2 = c3 = splat(none)
         for k in range(depth):
             row = load_first(B, b + k * br, columns, none)
-            total = fma(splat(read(A, a + i * ar + k * ac)), row, total)
-        if add:
-            total = simd_add(load_first(C, c + i * cr, columns, none), total)
-        store_first(C, c + i * cr, columns, total)
+            p = a + i * ar + k * ac
+            c0 = fma(splat(read(A, p)), row, c0)
+            c1 = fma(splat(read(A, p + r1 * ar)), row, c1)
+            c2 = fma(splat(read(A, p + r2 * ar)), row, c2)
+            c3 = fma(splat(read(A, p + r3 * ar)), row, c3)
+        to = c + i * cr
+        _put_first(C, to, columns, c0, add)
+        if r1 == 1:
+            _put_first(C, to + cr, columns, c1, add)
+        if r2 == 2:
+            _put_first(C, to + 2 * cr, columns, c2, add)
+        if r3 == 3:
+            _put_first(C, to + 3 * cr, columns, c3, add)
 
 
 @inner
 def _stripe(A, a, ar, ac, B, b, br, C, c, cr, rows, depth, zero, add):  # type: ignore[no-untyped-def]
     """All rows of C, as wide as `zero`."""
-    tiled = 0 if rows < ROWS else rows - rows % ROWS if add else rows
-    for start in range(0, tiled, ROWS):
-        i = min(start, rows - ROWS)  # never so where it adds: it would add some rows twice
-        _tile6(A, a + i * ar, ar, ac, B, b, br, C, c + i * cr, cr, depth, zero, add)
-    for i in range(tiled, rows):
-        _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, zero, add)
+    if rows < ROWS:
+        for i in range(rows):
+            _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, zero, add)
+        return
+    for start in range(0, rows, ROWS):
+        i = min(start, rows - ROWS)
+        skip = start - i if add else 0
+        _tile6(A, a + i * ar, ar, ac, B, b, br, C, c + i * cr, cr, depth, zero, add, skip)
 
 
 @inner
@@ -192,7 +223,7 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
     size = A.itemsize
     ar, ac = A.strides[0] // size, A.strides[1] // size
     br, bc, cr = B.strides[0] // size, B.strides[1] // size, C.strides[0] // size
-    am, bm, cm = memory(A), memory(B), memory(C)
+    am, bm, cm, bias_m = memory(A), memory(B), memory(C), memory(bias)
     small = depth * columns <= SMALL
     copied = not small or (bc != 1 and columns > 1)
     panels = np.empty(depth * columns, B.dtype) if copied else bm
@@ -203,9 +234,7 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
     for item in range(first, last):
         a, b, c = offsets[item, 0], offsets[item, 1], offsets[item, 2]
         if has_bias:
-            for i in range(rows):
-                for j in range(columns):
-                    cm[c + i * cr + j] = bias[j]
+            pack(bias_m, 0, 0, bias.strides[0] // size, cm, c, cr, rows, columns)
         if copied and b != packed:  # a B that the whole batch shares is copied once
             _panels(bm, b, br, bc, panels, depth, columns, widest)
             packed = b
