@@ -10,6 +10,7 @@ Names follow PyTorch wherever PyTorch has the thing.
 import contextlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,10 @@ from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
 
 __version__ = "0.1.0"
+
+# ∞ and nan are values here, as in PyTorch; autograd.detect_anomaly finds where they begin.
+# NumPy's warnings about them are silenced for the lines of this package only.
+warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_mha\.(ops|kernels)\.")
 
 
 def save(

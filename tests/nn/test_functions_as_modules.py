@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_mha as tm
 from tests.support import require
-from tinygrad_mha import nn, ops
+from tinygrad_mha import nn
 
 RNG = np.random.default_rng(13)
 X = RNG.standard_normal((4, 6, 3))
@@ -85,9 +85,6 @@ CASES: list[tuple[str, dict[str, Any], list[np.ndarray]]] = [
 def test_module_equals_torchs(case: Any, torch: ModuleType) -> None:
     name, options, arrays = case
     made = getattr(nn, name)
-    operation = getattr(made, "_operation", None)
-    if operation and not hasattr(ops, operation):
-        pytest.skip(f"there is no operation {operation}")
 
     def lifted(make: Any) -> dict[str, Any]:
         return {k: make(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
@@ -99,7 +96,9 @@ def test_module_equals_torchs(case: Any, torch: ModuleType) -> None:
     mine[0].requires_grad_()
     their[0].requires_grad_()
     out, expected = ours(*mine), theirs(*their)
-    np.testing.assert_allclose(out.data, expected.detach().numpy(), rtol=1e-9, atol=1e-12)
+    # torch takes the 1/6 of its hard sigmoid in single precision
+    rtol = 1e-7 if name == "Hardsigmoid" else 1e-9
+    np.testing.assert_allclose(out.data, expected.detach().numpy(), rtol=rtol, atol=1e-12)
     out.sum().backward()
     expected.sum().backward()
     np.testing.assert_allclose(mine[0].grad.data, their[0].grad.numpy(), rtol=1e-7, atol=1e-10)

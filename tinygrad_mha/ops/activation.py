@@ -526,3 +526,72 @@ def threshold(x: Value, threshold: float, value: float) -> Value:
 @threshold.gradient("x", "dx = dy where x > threshold else 0")
 def threshold_dx(dy: Value, x: Value, threshold: float) -> Value:
     return choose(plain(x) <= threshold, 0.0, dy)
+
+
+@elementwise(
+    "y = x where |x| > λ else 0",
+    samples=(*one(lambd=0.5), *one()),
+    method=False,
+    torch="nn.functional.hardshrink",
+)
+def hardshrink(x: Value, lambd: float = 0.5) -> Value:
+    """Keep what is further than `lambd` from 0, elementwise; the rest becomes 0.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    lambd : float, default 0.5
+        λ.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.functional.hardshrink(tm.tensor([-1.0, 0.25, 2.0]))
+    tensor([-1.,  0.,  2.])
+    """
+    return np.where((x >= -lambd) & (x <= lambd), x.dtype.type(0), x)
+
+
+@hardshrink.gradient("x", "dx = dy where |x| > λ else 0")
+def hardshrink_dx(dy: Value, x: Value, lambd: float) -> Value:
+    at = plain(x)
+    return choose((at >= -lambd) & (at <= lambd), 0.0, dy)
+
+
+@elementwise(
+    "y = x − λ where x > λ, x + λ where x < −λ, else 0",
+    samples=(*one(lambd=0.5), *one()),
+    method=False,
+    torch="nn.functional.softshrink",
+)
+def softshrink(x: Value, lambd: float = 0.5) -> Value:
+    """Draw everything nearer to 0 by `lambd`, elementwise, and no further than 0.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    lambd : float, default 0.5
+        λ, at least 0.
+
+    Raises
+    ------
+    ValueError
+        `lambd` is negative.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> tm.nn.functional.softshrink(tm.tensor([-1.0, 0.25, 2.0]))
+    tensor([-0.5,  0. ,  1.5])
+    """
+    if not lambd >= 0:
+        raise ValueError(f"lambd is {lambd}, expected at least 0")
+    return x - np.clip(x, -lambd, lambd)
+
+
+@softshrink.gradient("x", "dx = dy where |x| > λ else 0")
+def softshrink_dx(dy: Value, x: Value, lambd: float) -> Value:
+    at = plain(x)
+    return choose((at >= -lambd) & (at <= lambd), 0.0, dy)
