@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import memory
 from .hooks import run
-from .memory import written_since
 from .modes import enable_grad, no_grad, state
 from .node import Node, fingerprints
 from .op import Rule, describe, plain
@@ -288,15 +288,8 @@ def _walk(
                 f"backward: the values that {node.name} {node.shape} saved for its gradient are "
                 "freed; pass retain_graph=True to the first backward to go through it again"
             )
-        overwritten = written_since(node.sequence, saved)
-        if overwritten is not None:
-            raise RuntimeError(
-                f"backward: {node.name} needs a value of shape {overwritten.shape} that it saved "
-                "for its gradient, but an operation in place (one whose name ends in _, an "
-                "assignment to x[…], or an optimizer's step) has changed it since; work on a "
-                ".clone(), or use the operation that returns a new tensor"
-                + ("" if node.origin is None else f"; it ran at {node.origin[0]}:{node.origin[1]}")
-            )
+        if node.sequence < memory.last_write:
+            _check_unwritten(node, saved)
         gradients = _gradients(node, dy, wanted, saved, create_graph)
         if state.anomaly:
             _examine(node, wanted, saved, gradients)
@@ -333,6 +326,19 @@ def _walk(
             _accumulate(leaf, whole, shared=True)
         else:
             captured[leaf] = whole
+
+
+def _check_unwritten(node: Node, saved: tuple[Any, ...]) -> None:
+    """Refuse to use saved values that were changed in place after they were saved."""
+    overwritten = memory.written_since(node.sequence, saved)
+    if overwritten is not None:
+        raise RuntimeError(
+            f"backward: {node.name} needs a value of shape {overwritten.shape} that it saved for "
+            "its gradient, but an operation in place (one whose name ends in _, an assignment to "
+            "x[…], or an optimizer's step) has changed it since; work on a .clone(), or use the "
+            "operation that returns a new tensor"
+            + ("" if node.origin is None else f"; it ran at {node.origin[0]}:{node.origin[1]}")
+        )
 
 
 def _gradients(
@@ -399,9 +405,12 @@ def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
 def _shares(gradient: Any, dy: Any, all_gradients: list[Any]) -> bool:
     """Whether a gradient may share memory with another array that somebody holds."""
     data = plain(gradient)
-    if data is plain(dy) or data.base is not None:
+    if data.base is not None or data is plain(dy):
         return True
-    return len(all_gradients) > 1 and len([1 for g in all_gradients if plain(g) is data]) > 1
+    met = 0
+    for other in all_gradients:
+        met += plain(other) is data
+    return met > 1
 
 
 def _accumulate(leaf: Tensor, gradient: Any, shared: bool) -> bool:

@@ -20,7 +20,8 @@ import numpy as np
 clock = itertools.count()
 
 _written: dict[int, tuple[weakref.ref[np.ndarray], int, int]] = {}
-_last = -1
+#: The number of the latest write.
+last_write = -1
 
 
 def owner(array: np.ndarray) -> np.ndarray:
@@ -32,8 +33,8 @@ def owner(array: np.ndarray) -> np.ndarray:
 
 def touch(arrays: Iterable[np.ndarray]) -> None:
     """Note that arrays have been written to."""
-    global _last
-    _last = now = next(clock)
+    global last_write
+    last_write = now = next(clock)
     for array in arrays:
         whole = owner(array)
         key = id(whole)
@@ -53,8 +54,6 @@ def version(array: np.ndarray) -> int:
 
 def written_since(number: int, saved: tuple[Any, ...]) -> np.ndarray | None:
     """Return the first array among `saved` that was written to after the clock showed `number`."""
-    if number > _last:
-        return None
     for value in saved:
         if isinstance(value, tuple):
             found = written_since(number, value)
