@@ -216,6 +216,14 @@ def test_what_does_not_fit_is_refused(write: Callable[[], Any], words: str) -> N
         write()
 
 
+def test_views_made_by_strides_share_the_memory_they_look_into() -> None:
+    from tinygrad_mha.engine import memory
+
+    whole = np.zeros(5)
+    window = np.lib.stride_tricks.sliding_window_view(whole[1:], 2)
+    assert memory.owner(window) is whole
+
+
 def test_writes_leave_no_cycle_and_no_notes_behind() -> None:
     from tinygrad_mha.engine import memory
 

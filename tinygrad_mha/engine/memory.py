@@ -26,8 +26,13 @@ last_write = -1
 
 def owner(array: np.ndarray) -> np.ndarray:
     """Return the array that a view, or a view of a view, looks into."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    while array.base is not None:
+        # as_strided puts an object between a view and its array, which knows that array as base
+        base: Any = array.base
+        below = base if isinstance(base, np.ndarray) else getattr(base, "base", None)
+        if not isinstance(below, np.ndarray):
+            break
+        array = below
     return array
 
 
