@@ -297,6 +297,19 @@ def test_a_view_shares_memory(name: str) -> None:
     assert (x.data == 7).sum() == y.data.size
 
 
+@pytest.mark.parametrize("name", [n for n in VIEWS if n not in ("split", "chunk", "unbind")])
+def test_writing_into_a_view_is_followed(name: str, torch: ModuleType) -> None:
+    def run(x: Any) -> tuple[Any, ...]:
+        whole = x * 1.0
+        part = VIEWS[name](whole)
+        part.mul_(3.0)
+        ((whole**2).sum() + 2 * part.sum()).backward()
+        return whole.detach(), part.detach(), x.grad
+
+    for a, b in zip(run(leaf(A)), run(torch.tensor(A, requires_grad=True)), strict=True):
+        np.testing.assert_allclose(a.data, b.numpy())
+
+
 COPIES: dict[str, Callable[[tm.Tensor], Any]] = {
     "flip": lambda x: x.flip(0),
     "roll": lambda x: x.roll(1, 0),

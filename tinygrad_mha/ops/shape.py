@@ -90,6 +90,8 @@ def expand(x: Value, shape: Shape) -> Value:
     if lead < 0 or -1 in shape[:lead]:
         raise ValueError(f"shape {shape}: −1 keeps a size, and every axis of x needs a place")
     sizes = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(shape))
+    if sizes == x.shape:
+        return x.view()
     if math.prod(sizes) > _SMALL or -1 in sizes:
         return np.broadcast_to(x, sizes)  # which checks, and takes 3 µs to do so
     out = np.empty(sizes, x.dtype)
