@@ -226,6 +226,31 @@ def test_a_caches_items_are_chosen_and_forgotten() -> None:
     assert cache.keys is None
 
 
+@pytest.mark.parametrize("method", ["fused", "formula"])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_fixed_cache_stands_for_a_memory(name: str, method: str) -> None:
+    mha = make(name)
+    mha.method = method
+    q, k, v = inputs(mha)
+    mask = mask_of("padding")["mask"]
+    cache = nn.KeyValueCache(fixed=True)
+    for query in (q, q * 2):
+        expected = mha(query, k, v, mask=mask, is_causal=True)
+        found = mha(query, k, v, mask=mask, is_causal=True, cache=cache)
+        np.testing.assert_allclose(found.data, expected.data, atol=1e-12)
+        assert len(cache) == S
+    np.testing.assert_array_equal(
+        mha(q, k * 0, v * 0, mask=mask, cache=cache).data, mha(q, k, v, mask=mask).data
+    )
+    with pytest.raises(ValueError, match="holds 5 keys"):
+        mha(q, k[:, :2], v[:, :2], cache=cache)
+
+
+def test_an_empty_cache_has_nothing_to_give() -> None:
+    with pytest.raises(RuntimeError, match="nothing is remembered"):
+        nn.KeyValueCache().all()
+
+
 def test_gradients_flow_through_a_cache() -> None:
     mha = make("plain")
 
@@ -275,6 +300,40 @@ def test_blind_rows_are_zero(name: str, floating: bool, method: str) -> None:
         assert np.isfinite(t.grad.data).all()
     assert not xs[0].grad.data[0].any()
     assert not xs[0].grad.data[1, 1].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", ["none", "bool", "float", "per head"])
+def test_without_weights_in_memory(kind: str, causal: bool) -> None:
+    """Long sequences, pooled in one operation: the same output and gradients."""
+    length, rng = 70, np.random.default_rng(0)
+    seen = rng.random((N, length, length)) < 0.5
+    seen[0, 3], seen[1] = False, False
+    given = {
+        "none": None,
+        "bool": seen,
+        "float": np.where(seen, 0.3, -np.inf),
+        "per head": rng.random((N, H, length, length)) < 0.5,
+    }[kind]
+    mask = None if given is None else tm.Tensor(given)
+    mha, x = make("plain"), draw(N, length, 8)
+    found = []
+    for keep in (True, False):
+        mha.pooling.keep_weights = keep
+        mha.zero_grad()
+        x.grad = None
+        out = mha(x, mask=mask, is_causal=causal)
+        (out * out).sum().backward()
+        found.append([out.data, x.grad.data, *(p.grad.data for p in mha.parameters())])
+    stages = tm.viz.trace(mha(x, mask=mask, is_causal=causal).sum(), model=mha).heads[0].stages
+    assert (stages == ["attention"]) == (kind != "per head")
+    with tm.no_grad():
+        mha.pooling.keep_weights = True
+        found[0].append(mha(x, mask=mask, is_causal=causal).data)
+        found[1].append(out.data)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+    assert np.isfinite(found[1][1]).all()
 
 
 # -- errors ----------------------------------------------------------------------------------

@@ -87,6 +87,8 @@ def test_a_cache_changes_nothing(options: dict[str, Any]) -> None:
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match="less the 8 in the cache"):
         gpt(tokens[:, :1], cache=cache)
+    with pytest.raises(ValueError, match="cache has 1 layers, expected 2"):
+        gpt(tokens, cache=gpt.make_cache()[:1])
     # beyond the context, too, where the window slides
     chosen = {"temperature": 0.7, "top_k": 5, "seed": 3}
     np.testing.assert_array_equal(
@@ -248,7 +250,7 @@ def test_the_decoder_is_causal_and_its_cache_changes_nothing() -> None:
     source, target = tm.randint(0, 7, (2, 5)), tm.randint(0, 9, (2, 4))
     whole = model(source, target).data
     np.testing.assert_allclose(model(source, target[:, :2]).data, whole[:, :2], rtol=1e-9)
-    memory, cache = model.encode(source), [nn.KeyValueCache() for _ in range(2)]
+    memory, cache = model.encode(source), model.make_cache()
     parts = [model.decode(target[:, t : t + 1], memory, cache=cache).data for t in range(4)]
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=1e-9)
 

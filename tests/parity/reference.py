@@ -51,6 +51,11 @@ def _put_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
     return x.index_put((_index(torch, index),), source)
 
 
+def _multiply_at(torch: Any, x: Any, source: Any, index: Any) -> Any:
+    rows = torch.as_tensor(index)[:, None].expand(source.shape)
+    return x.scatter_reduce(0, rows, source, "prod")
+
+
 def _on_diagonal(torch: Any, x: Any, shape: Any, **where: Any) -> Any:
     return torch.diagonal_scatter(torch.zeros(shape, dtype=x.dtype), x, **where)
 
@@ -113,6 +118,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "advanced_index": _getitem,
     "add_at": _add_at,
     "put_at": _put_at,
+    "multiply_at": _multiply_at,
     "on_diagonal": _on_diagonal,
     "row_order": lambda torch, x: x.contiguous(),
     "repeat": lambda torch, x, sizes: x.repeat(sizes),
@@ -124,6 +130,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "deviation": lambda torch, x, **how: x.std(**how),
     "last_largest": lambda torch, x, dim: x.cummax(dim).indices,
     "last_smallest": lambda torch, x, dim: x.cummin(dim).indices,
+    # torch.nn.functional.hardsigmoid takes 1/6 in single precision, and has no second derivative
     "split_heads": _split_heads,
     "merge_heads": lambda torch, x: x.transpose(-2, -3).flatten(-2),
     "masked_softmax": _masked_softmax,

@@ -120,7 +120,7 @@ def test_an_operation_tells_its_formula_and_gradient(opened: Any) -> None:
     panel = page.locator("#view-details")
     assert panel.is_visible()
     words = panel.inner_text()
-    for expected in ("softmax(x)[target]", "onehot(target)", "loss.py:", "mean"):
+    for expected in ("softmax(x)[target]", "onehot(target)", "cross_entropy.py:", "mean"):
         assert expected in words, expected
     panel.locator("button.link").first.click()
     assert page.locator("#view-details h2").inner_text() == "reshape"

@@ -413,7 +413,9 @@ class Op(Generic[P]):
         message = str(error)
         if not message.startswith(f"{self.name}: "):
             message = f"{self.name}: {message}"
-        kind = IndexError if isinstance(error, np.exceptions.AxisError) else type(error)
+        # NumPy's own subclasses want other arguments than a message
+        kinds = (IndexError, TypeError, ValueError)
+        kind = next(kind for kind in kinds if isinstance(error, kind))
         return kind("\n".join([message, *rows]))
 
     # -- backward -------------------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 
 from .functions import exp_below
 from .jit import inner, kernel
-from .matrix import ROWS, panel_product
+from .matrix import ROWS, pack, panel_product
 from .rows import exp_of_row, maximum_of_row, of_nothing, scale_row
 from .simd import LANES32, fma, load, memory, mul, splat, store, sub, sum_of
 
@@ -40,10 +40,7 @@ def _turn(x, at, count, width, turned):  # type: ignore[no-untyped-def]
         start = j0 * width
         if wide < KEYS:
             turned[start : start + KEYS * width] = 0
-        for j in range(0, wide, 16):  # by 16: a line of the cache is filled before it is left
-            for d in range(width):
-                for i in range(j, min(j + 16, wide)):
-                    turned[start + d * KEYS + i] = x[at + (j0 + i) * width + d]
+        pack(x, at + j0 * width, 1, width, turned, start, KEYS, width, wide)
 
 
 @inner

@@ -10,9 +10,10 @@ registers while k runs::
 With 16 numbers to a vector that is 384 multiply-adds for 10 loads, so the tile runs
 at the speed of the arithmetic units. Where the sizes are not multiples of the tile, the
 last tile is moved back until it fits and computes some elements a second time, to the
-same bits: no separate code for edges, but for matrices narrower than one vector.
+same bits, or where it adds leaves them alone: no separate code for edges, but for matrices
+lower than a tile or narrower than one vector.
 
-Along k the sum is taken in blocks of 128, which keeps panels small and rounding errors
+Along k the sum is taken in blocks of 256, which keeps panels small and rounding errors
 too. Small matrices are read where they are. Large ones are cut along k and columns into
 panels of B that stay in the second-level cache, copied so that the loads are consecutive
 (Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
@@ -27,26 +28,43 @@ from .simd import (
     LANES32,
     fma,
     fma_row,
+    load,
     load_first,
     load_row,
     memory,
     read,
     splat,
+    store,
     store_first,
     store_row,
+    transpose,
 )
 from .simd import add as simd_add
 
 ROWS = 6  # of a tile: 6 × 4 sums, 4 of B and one of A fill 29 of 32 registers
 VECTORS = 4
-DEPTH = 128  # of a block along k: 128 rows × 4 vectors of B are 32 kB
+DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
 SMALL = 32 * 1024  # elements of B below which it is read in place
 
 
 @inner
-def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add):  # type: ignore[no-untyped-def]
-    """Six rows of C, as wide as `zero`: C[…] = (C[…] if add) + A[…] · B[…]."""
+def _put_row(C, c, row, add):  # type: ignore[no-untyped-def]
+    """Store a row of vectors, or add it to what is there.
+
+    At the end: blocks of k are summed by themselves, so that errors do not run on.
+    """
+    if add:
+        row = fma_row(C.dtype.type(1), load_row(C, c, row), row)
+    store_row(C, c, row)
+
+
+@inner
+def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add, skip):  # type: ignore[no-untyped-def]
+    """Six rows of C, as wide as `zero`: C[…] = (C[…] if add) + A[…] · B[…].
+
+    The first `skip` rows have been added to before, and are left as they are.
+    """
     c0 = c1 = c2 = c3 = c4 = c5 = zero
     for k in range(depth):
         row = load_row(B, b + k * br, zero)
@@ -57,20 +75,17 @@ def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add):  # type: ignore[
         c3 = fma_row(read(A, p + 3 * ar), row, c3)
         c4 = fma_row(read(A, p + 4 * ar), row, c4)
         c5 = fma_row(read(A, p + 5 * ar), row, c5)
-    if add:  # at the end: blocks of k are summed by themselves, so that errors do not run on
-        one = A.dtype.type(1)
-        c0 = fma_row(one, load_row(C, c, zero), c0)
-        c1 = fma_row(one, load_row(C, c + cr, zero), c1)
-        c2 = fma_row(one, load_row(C, c + 2 * cr, zero), c2)
-        c3 = fma_row(one, load_row(C, c + 3 * cr, zero), c3)
-        c4 = fma_row(one, load_row(C, c + 4 * cr, zero), c4)
-        c5 = fma_row(one, load_row(C, c + 5 * cr, zero), c5)
-    store_row(C, c, c0)
-    store_row(C, c + cr, c1)
-    store_row(C, c + 2 * cr, c2)
-    store_row(C, c + 3 * cr, c3)
-    store_row(C, c + 4 * cr, c4)
-    store_row(C, c + 5 * cr, c5)
+    if skip < 1:
+        _put_row(C, c, c0, add)
+    if skip < 2:
+        _put_row(C, c + cr, c1, add)
+    if skip < 3:
+        _put_row(C, c + 2 * cr, c2, add)
+    if skip < 4:
+        _put_row(C, c + 3 * cr, c3, add)
+    if skip < 5:
+        _put_row(C, c + 4 * cr, c4, add)
+    _put_row(C, c + 5 * cr, c5, add)
 
 
 @inner
@@ -79,34 +94,53 @@ def _tile1(A, a, ac, B, b, br, C, c, depth, zero, add):  # type: ignore[no-untyp
     total = zero
     for k in range(depth):
         total = fma_row(read(A, a + k * ac), load_row(B, b + k * br, zero), total)
+    _put_row(C, c, total, add)
+
+
+@inner
+def _put_first(C, c, columns, row, add):  # type: ignore[no-untyped-def]
+    """Store what is narrower than a vector, or add it to what is there."""
     if add:
-        total = fma_row(A.dtype.type(1), load_row(C, c, zero), total)
-    store_row(C, c, total)
+        row = simd_add(load_first(C, c, columns, C.dtype.type(0)), row)
+    store_first(C, c, columns, row)
 
 
 @inner
 def _narrow(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # type: ignore[no-untyped-def]
     """All rows of a C that is narrower than one vector, with masked loads."""
     none = A.dtype.type(0)
-    for i in range(rows):
-        total = splat(none)
+    for i in range(0, rows, 4):  # four at a time: none waits for the one before it
+        # below the last row there is none: it is taken once more, and not stored
+        r1, r2, r3 = min(1, rows - 1 - i), min(2, rows - 1 - i), min(3, rows - 1 - i)
+        c0 = c1 = c2 = c3 = splat(none)
         for k in range(depth):
             row = load_first(B, b + k * br, columns, none)
-            total = fma(splat(read(A, a + i * ar + k * ac)), row, total)
-        if add:
-            total = simd_add(load_first(C, c + i * cr, columns, none), total)
-        store_first(C, c + i * cr, columns, total)
+            p = a + i * ar + k * ac
+            c0 = fma(splat(read(A, p)), row, c0)
+            c1 = fma(splat(read(A, p + r1 * ar)), row, c1)
+            c2 = fma(splat(read(A, p + r2 * ar)), row, c2)
+            c3 = fma(splat(read(A, p + r3 * ar)), row, c3)
+        to = c + i * cr
+        _put_first(C, to, columns, c0, add)
+        if r1 == 1:
+            _put_first(C, to + cr, columns, c1, add)
+        if r2 == 2:
+            _put_first(C, to + 2 * cr, columns, c2, add)
+        if r3 == 3:
+            _put_first(C, to + 3 * cr, columns, c3, add)
 
 
 @inner
 def _stripe(A, a, ar, ac, B, b, br, C, c, cr, rows, depth, zero, add):  # type: ignore[no-untyped-def]
     """All rows of C, as wide as `zero`."""
-    tiled = 0 if rows < ROWS else rows - rows % ROWS if add else rows
-    for start in range(0, tiled, ROWS):
-        i = min(start, rows - ROWS)  # never so where it adds: it would add some rows twice
-        _tile6(A, a + i * ar, ar, ac, B, b, br, C, c + i * cr, cr, depth, zero, add)
-    for i in range(tiled, rows):
-        _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, zero, add)
+    if rows < ROWS:
+        for i in range(rows):
+            _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, zero, add)
+        return
+    for start in range(0, rows, ROWS):
+        i = min(start, rows - ROWS)
+        skip = start - i if add else 0
+        _tile6(A, a + i * ar, ar, ac, B, b, br, C, c + i * cr, cr, depth, zero, add, skip)
 
 
 @inner
@@ -130,19 +164,31 @@ def panel_product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add): 
 
 
 @inner
-def _pack(B, b, br, bc, panel, depth, columns):  # type: ignore[no-untyped-def]
-    """Copy (depth, columns) into consecutive memory, along whichever axis is consecutive."""
+def _copy(B, b, br, bc, panel, to, width, k0, k1, j0, j1):  # type: ignore[no-untyped-def]
+    """Copy some rows and columns, one number after the other."""
+    for k in range(k0, k1):
+        for j in range(j0, j1):
+            panel[to + k * width + j] = read(B, b + k * br + j * bc)
+
+
+@inner
+def pack(B, b, br, bc, panel, to, width, depth, columns):  # type: ignore[no-untyped-def]
+    """Copy (depth, columns) to rows of `width` numbers, along whichever axis is consecutive."""
+    lanes = LANES32 * 4 // B.itemsize
+    right, below = columns - columns % lanes, 0
     if bc == 1:
+        below = depth
         for k in range(depth):
-            for j in range(columns):
-                panel[k * columns + j] = read(B, b + k * br + j)
-    else:
-        # squares of 16: a line of the cache is used up before it is thrown out
-        for k0 in range(0, depth, 16):
-            for j0 in range(0, columns, 16):
-                for j in range(j0, min(j0 + 16, columns)):
-                    for k in range(k0, min(k0 + 16, depth)):
-                        panel[k * columns + j] = read(B, b + k * br + j * bc)
+            for j in range(0, right, lanes):
+                store(panel, to + k * width + j, load(B, b + k * br + j))
+    elif br == 1:
+        below = depth - depth % lanes
+        for j in range(0, right, lanes):
+            for k in range(0, below, lanes):
+                transpose(B, b + k + j * bc, bc, panel, to + k * width + j, width)
+    # what is left at the right, and below
+    _copy(B, b, br, bc, panel, to, width, 0, below, right, columns)
+    _copy(B, b, br, bc, panel, to, width, below, depth, 0, columns)
 
 
 @inner
@@ -151,9 +197,9 @@ def _panels(B, b, br, bc, panels, depth, columns, width):  # type: ignore[no-unt
     for k in range(0, depth, DEPTH):
         deep = min(DEPTH, depth - k)
         for j in range(0, columns, width):
-            _pack(
-                B, b + k * br + j * bc, br, bc,
-                panels[k * columns + j * deep :], deep, min(width, columns - j),
+            wide = min(width, columns - j)
+            pack(
+                B, b + k * br + j * bc, br, bc, panels, k * columns + j * deep, wide, deep, wide
             )  # fmt: skip
 
 
@@ -177,7 +223,7 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
     size = A.itemsize
     ar, ac = A.strides[0] // size, A.strides[1] // size
     br, bc, cr = B.strides[0] // size, B.strides[1] // size, C.strides[0] // size
-    am, bm, cm = memory(A), memory(B), memory(C)
+    am, bm, cm, bias_m = memory(A), memory(B), memory(C), memory(bias)
     small = depth * columns <= SMALL
     copied = not small or (bc != 1 and columns > 1)
     panels = np.empty(depth * columns, B.dtype) if copied else bm
@@ -188,9 +234,7 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
     for item in range(first, last):
         a, b, c = offsets[item, 0], offsets[item, 1], offsets[item, 2]
         if has_bias:
-            for i in range(rows):
-                for j in range(columns):
-                    cm[c + i * cr + j] = bias[j]
+            pack(bias_m, 0, 0, bias.strides[0] // size, cm, c, cr, rows, columns)
         if copied and b != packed:  # a B that the whole batch shares is copied once
             _panels(bm, b, br, bc, panels, depth, columns, widest)
             packed = b
@@ -200,7 +244,7 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
                 high = min(highest, rows - i)
                 a_start, a_row, a_column = a + i * ar + k * ac, ar, ac
                 if not small:
-                    _pack(am, a + i * ar + k * ac, ar, ac, block, high, deep)
+                    pack(am, a + i * ar + k * ac, ar, ac, block, 0, deep, high, deep)
                     a_start, a_row, a_column = 0, deep, 1
                 for j in range(0, columns, widest):
                     wide = min(widest, columns - j)

@@ -196,6 +196,47 @@ def read(typing: Any, array: Any, offset: Any) -> Any:
     return array.dtype(array, types.intp), code
 
 
+def _turned(builder: Any, found: list[Any]) -> list[Any]:
+    """Transpose a square of vectors: squares half as large change places, then inside those."""
+    lanes, half = len(found), 1
+    index = ir.VectorType(ir.IntType(32), lanes)
+    while half < lanes:
+        low = [c if not c & half else lanes + c - half for c in range(lanes)]
+        high = [c + half if not c & half else lanes + c for c in range(lanes)]
+        for i in range(lanes):
+            if not i & half:
+                pair = found[i], found[i + half]
+                found[i] = builder.shuffle_vector(*pair, ir.Constant(index, low))
+                found[i + half] = builder.shuffle_vector(*pair, ir.Constant(index, high))
+        half *= 2
+    return found
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose(typing: Any, x: Any, start: Any, x_row: Any, y: Any, to: Any, y_row: Any) -> Any:
+    """Copy a square, as wide as a vector, so that its columns become rows.
+
+    The rows of the square are `x_row` elements apart in x, and `y_row` in y.
+    """
+    vector = Vector(x.dtype)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, first, step, target, begin, stride = arguments
+        found = []
+        for _ in range(vector.lanes):
+            one = builder.load(_pointer(context, builder, x, source, first, _llvm(vector)))
+            one.align = x.dtype.bitwidth // 8
+            found.append(one)
+            first = builder.add(first, step)
+        for row in _turned(builder, found):
+            pointer = _pointer(context, builder, y, target, begin, _llvm(vector))
+            builder.store(row, pointer).align = y.dtype.bitwidth // 8
+            begin = builder.add(begin, stride)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp, y, types.intp, types.intp), code
+
+
 # -- arithmetic ---------------------------------------------------------------------------
 
 

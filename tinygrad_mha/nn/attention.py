@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,18 @@ from .module import Module, Parameter
 from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 
 METHODS = ("fused", "formula")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a call of the module says besides queries, keys and values, brought to one form."""
+
+    mask: Tensor | None  # four dimensions, of which some may be 1; appended keys included
+    is_causal: bool
+    need_weights: bool
+    gates: Tensor | None  # (1, h, 1, 1) or (N, h, 1, 1)
+    cache: KeyValueCache | None
+    past: int  # how many keys come before the first query's own
 
 
 class MultiHeadAttention(Module):
@@ -80,7 +93,8 @@ class MultiHeadAttention(Module):
     bias_k, bias_v : Parameter or None
         ``(g, p_k)``, ``(g, p_v)``: the appended key and value, if `add_bias_kv`.
     pooling : Module
-        f.
+        f. To train on long sequences without a matrix of weights in memory, say
+        ``mha.pooling.keep_weights = False``; see :class:`DotProductAttention`.
 
     Raises
     ------
@@ -201,7 +215,7 @@ class MultiHeadAttention(Module):
             head away; the gradient at a gate of 1 is the head's importance.
         cache : KeyValueCache, optional
             Keys and values of earlier calls come before those of this one, and these are
-            remembered in turn.
+            remembered in turn. A fixed one stands for the keys and values themselves.
 
         Returns
         -------
@@ -289,38 +303,40 @@ class MultiHeadAttention(Module):
         batched = query.ndim == 3
         if not batched:
             query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
-        past = 0 if cache is None else len(cache)
+        past = 0 if cache is None or cache.fixed else len(cache)
+        if cache is not None and cache.known and cache.all()[0].shape[:2] != key.shape[:2]:
+            n, keys = cache.all()[0].shape[:2]
+            raise ValueError(
+                f"MultiHeadAttention: key has shape {key.shape}, but the fixed cache holds "
+                f"{keys} keys of {n} items; it serves one memory: make another, or clear() it"
+            )
         mask, is_causal = self._mask(mask, is_causal, query, key, past)
         gates = self._gates(head_mask, query.shape[0])
+        call = _Call(mask, is_causal, need_weights, gates, cache, past)
         run = self._fused if self.method == "fused" else self._formula
-        pooled, weights = run(query, key, value, mask, is_causal, need_weights, gates, cache, past)
+        pooled, weights = run(query, key, value, call)
         return pooled, weights, batched
 
-    def _fused(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        is_causal: bool,
-        need_weights: bool,
-        gates: Tensor | None,
-        cache: KeyValueCache | None,
-        past: int,
-    ) -> tuple[Any, Any]:
+    def _fused(self, query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Any, Any]:
         """All heads in one product."""
         q = ops.split_heads(_together(query, self.W_q, self.b_q), self.num_heads)  # (N, h, L, p_q)
-        keys, values = _together(key, self.W_k, self.b_k), _together(value, self.W_v, self.b_v)
-        if cache is not None:
-            keys, values = cache.append(keys, values)
+        cache = call.cache
+        if cache is not None and cache.known:
+            keys, values = cache.all()
+        else:
+            keys, values = _together(key, self.W_k, self.b_k), _together(value, self.W_v, self.b_v)
+            if cache is not None:
+                keys, values = cache.append(keys, values)
         k = self._heads(keys, self.bias_k)  # (N, h, S, p_k)
         v = self._heads(values, self.bias_v)  # (N, h, S, p_v)
         if self.rotary is not None:
-            q, k = self.rotary(q, past), self.rotary(k)
-        result = self.pooling(q, k, v, mask=mask, is_causal=is_causal, need_weights=need_weights)
-        pooled, weights = result if need_weights else (result, None)
-        if gates is not None:
-            pooled = pooled * gates
+            q, k = self.rotary(q, call.past), self.rotary(k)
+        result = self.pooling(
+            q, k, v, mask=call.mask, is_causal=call.is_causal, need_weights=call.need_weights
+        )
+        pooled, weights = result if call.need_weights else (result, None)
+        if call.gates is not None:
+            pooled = pooled * call.gates
         return pooled, weights
 
     def _heads(self, together: Tensor, bias: Parameter | None) -> Any:
@@ -329,41 +345,28 @@ class MultiHeadAttention(Module):
         All of it happens before the heads are split, so that what lies between there and
         ``merge_heads`` has one part for each head, and can be followed head by head.
         """
-        n, h, g = together.shape[0], self.num_heads, self.num_kv_heads
-        rows = [together]
-        if bias is not None:
-            rows.append(ops.expand(ops.reshape(bias, (1, 1, -1)), (n, 1, together.shape[2])))
-        if self.add_zero_attn:
-            rows.append(Tensor(np.zeros((n, 1, together.shape[2]), together.dtype)))
-        if len(rows) > 1:
-            together = ops.cat(rows, dim=1)
+        h, g = self.num_heads, self.num_kv_heads
+        together = self._appended(together, bias)
         if g < h:
-            length, p = together.shape[1], together.shape[2] // g
+            n, length, width = together.shape
+            p = width // g
             # (N, S, g·p) -> (N, S, g, 1, p) -> (N, S, g, h/g, p) -> (N, S, h·p)
             each = ops.reshape(together, (n, length, g, 1, p))
             each = ops.expand(each, (n, length, g, h // g, p))
             together = ops.reshape(each, (n, length, h * p))
         return ops.split_heads(together, h)
 
-    def _formula(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        is_causal: bool,
-        need_weights: bool,
-        gates: Tensor | None,
-        cache: KeyValueCache | None,
-        past: int,
-    ) -> tuple[Any, Any]:
+    def _formula(self, query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Any, Any]:
         """One head after the other: hᵢ = f(Wᵢ^(q) q, Wᵢ^(k) k, Wᵢ^(v) v)."""
-        groups = range(self.num_kv_heads)
+        groups, cache = range(self.num_kv_heads), call.cache
         # (N, S, p) for each head of keys and values
-        keys = [ops.linear(key, self.W_k[j], _part(self.b_k, j)) for j in groups]
-        values = [ops.linear(value, self.W_v[j], _part(self.b_v, j)) for j in groups]
+        if cache is None or not cache.known:
+            keys = [ops.linear(key, self.W_k[j], _part(self.b_k, j)) for j in groups]
+            values = [ops.linear(value, self.W_v[j], _part(self.b_v, j)) for j in groups]
+            if cache is not None:
+                cache.append(ops.cat(keys, dim=-1), ops.cat(values, dim=-1))
         if cache is not None:
-            all_keys, all_values = cache.append(ops.cat(keys, dim=-1), ops.cat(values, dim=-1))
+            all_keys, all_values = cache.all()
             keys = [all_keys[..., j * self.p_k : (j + 1) * self.p_k] for j in groups]
             values = [all_values[..., j * self.p_v : (j + 1) * self.p_v] for j in groups]
         keys = [self._appended(keys[j], _part(self.bias_k, j)) for j in groups]
@@ -373,16 +376,21 @@ class MultiHeadAttention(Module):
             j = i * self.num_kv_heads // self.num_heads
             q, k = ops.linear(query, self.W_q[i], _part(self.b_q, i)), keys[j]
             if self.rotary is not None:
-                q, k = self.rotary(q, past), self.rotary(k)
+                q, k = self.rotary(q, call.past), self.rotary(k)
             h_i, alpha = self.pooling(
-                q, k, values[j], mask=_of_head(mask, i), is_causal=is_causal, need_weights=True
+                q,
+                k,
+                values[j],
+                mask=_of_head(call.mask, i),
+                is_causal=call.is_causal,
+                need_weights=True,
             )
-            pooled.append(h_i if gates is None else h_i * _of_head(gates, i))
+            pooled.append(h_i if call.gates is None else h_i * _of_head(call.gates, i))
             weights.append(alpha.unsqueeze(1))  # (N, L, S) -> (N, 1, L, S)
-        return pooled, ops.cat(weights, dim=1) if need_weights else None
+        return pooled, ops.cat(weights, dim=1) if call.need_weights else None
 
     def _appended(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """One head's keys or values (N, S, p) with what is appended to them."""
+        """Append to keys or values (N, S, p), of one head or of all side by side."""
         n, _, p = x.shape
         rows = [x]
         if bias is not None:

@@ -160,6 +160,7 @@ class TransformerDecoderLayer(_Layer):
         memory_mask: Tensor | None = None,
         tgt_is_causal: bool = False,
         cache: KeyValueCache | None = None,
+        memory_cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Map ``(N, T, d_model)`` to the same shape.
 
@@ -175,13 +176,15 @@ class TransformerDecoderLayer(_Layer):
             Position i sees positions 0 … i of the target.
         cache : KeyValueCache, optional
             Of the self-attention.
+        memory_cache : KeyValueCache, optional
+            Of the attention to the memory: ``KeyValueCache(fixed=True)``.
         """
 
         def attend(x: Tensor) -> Any:
             return self.self_attn(x, mask=tgt_mask, is_causal=tgt_is_causal, cache=cache)
 
         def look(x: Tensor) -> Any:
-            return self.multihead_attn(x, memory, mask=memory_mask)
+            return self.multihead_attn(x, memory, mask=memory_mask, cache=memory_cache)
 
         x = self._add(tgt, self.norm1, attend)
         x = self._add(x, self.norm2, look)

@@ -15,6 +15,12 @@ class KeyValueCache:
     then projected once, and attend to all that came before them. Nothing is global: one
     cache per layer and sequence, made by whoever generates.
 
+    Parameters
+    ----------
+    fixed : bool, default False
+        Remember the first call's keys and values, and take them for those of all later calls: for
+        attention to a memory that stays the same, such as an encoder's output.
+
     Attributes
     ----------
     keys, values : Tensor or None
@@ -33,12 +39,30 @@ class KeyValueCache:
     (5, True)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fixed: bool = False) -> None:
+        self.fixed = fixed
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
     def __len__(self) -> int:
         return 0 if self.keys is None else self.keys.shape[1]
+
+    @property
+    def known(self) -> bool:
+        """Whether keys and values need not be projected any more."""
+        return self.fixed and self.keys is not None
+
+    def all(self) -> tuple[Tensor, Tensor]:
+        """Return all keys and values.
+
+        Raises
+        ------
+        RuntimeError
+            There are none.
+        """
+        if self.keys is None or self.values is None:
+            raise RuntimeError("KeyValueCache: nothing is remembered yet")
+        return self.keys, self.values
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Remember more, and return everything.

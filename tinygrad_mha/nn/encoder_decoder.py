@@ -111,7 +111,7 @@ class EncoderDecoder(Module):
         memory: Tensor,
         *,
         memory_mask: Tensor | None = None,
-        cache: list[KeyValueCache] | None = None,
+        cache: list[tuple[KeyValueCache, KeyValueCache]] | None = None,
     ) -> Tensor:
         """Logits of the next token at every position.
 
@@ -123,20 +123,31 @@ class EncoderDecoder(Module):
             ``(N, S, embed_dim)``, from :meth:`encode`.
         memory_mask : Tensor, optional
             ``(N, 1, S)``, True = may attend.
-        cache : list of KeyValueCache, optional
-            One per layer: the tokens of earlier calls come before these.
+        cache : list of (KeyValueCache, KeyValueCache), optional
+            From :meth:`make_cache`: the tokens of earlier calls come before these.
 
         Returns
         -------
         Tensor
             ``(N, T, target_vocab)``.
         """
-        x = self._embed(self.target, target, len(cache[0]) if cache else 0)
+        x = self._embed(self.target, target, len(cache[0][0]) if cache else 0)
         for i, layer in enumerate(self.decoder):
-            own = None if cache is None else cache[i]
-            x = layer(x, memory, memory_mask=memory_mask, tgt_is_causal=True, cache=own)
+            own, of_memory = (None, None) if cache is None else cache[i]
+            x = layer(
+                x,
+                memory,
+                memory_mask=memory_mask,
+                tgt_is_causal=True,
+                cache=own,
+                memory_cache=of_memory,
+            )
         logits: Tensor = self.head(self.decoder_norm(x))
         return logits
+
+    def make_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
+        """Return, for every layer of the decoder, empty caches of the target and of the memory."""
+        return [(KeyValueCache(), KeyValueCache(fixed=True)) for _ in self.decoder]
 
     def forward(self, source: Tensor, target: Tensor, source_lengths: Any = None) -> Tensor:
         """Logits ``(N, T, target_vocab)`` of what follows each token of `target` ``(N, T)``."""
@@ -177,7 +188,7 @@ class EncoderDecoder(Module):
             Up to ``(1 + count,)``, with `begin`, and with `end` where it came.
         """
         rng = None if seed is None else np.random.default_rng(seed)
-        cache = [KeyValueCache() for _ in self.decoder]
+        cache = self.make_cache()
         written = [begin]
         with no_grad():
             memory = self.encode(Tensor(np.asarray(source)[None]))

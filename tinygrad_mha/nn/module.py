@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..engine import Frame, Scope, Tensor, touch
+from ..engine import Frame, Handle, Scope, Tensor, touch
 from ..engine.modes import state
 from ..engine.op import plain
+from .hooks import HookSet
 
 M = TypeVar("M", bound="Module")
 
@@ -56,6 +57,7 @@ class Module:
     """
 
     training: bool
+    _hooks: HookSet | None = None
 
     def __init__(self) -> None:
         # the tag under which nodes of the graph remember this module, see engine.node.Scope
@@ -79,9 +81,61 @@ class Module:
         outer = state.frame
         state.frame = Frame(self._scope, outer)  # type: ignore[attr-defined]
         try:
+            if self._hooks is not None:
+                return self._hooks.call(self, args, kwargs)
             return self.forward(*args, **kwargs)
         finally:
             state.frame = outer
+
+    # -- hooks ------------------------------------------------------------------------
+
+    def _hook(self, kind: str, hook: Callable[..., Any]) -> Handle:
+        if self._hooks is None:
+            self._hooks = HookSet()
+        return self._hooks.add(kind, hook)
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Have ``hook(module, args)`` called before each forward; it may return other arguments.
+
+        Returns
+        -------
+        Handle
+            Its ``remove()`` takes the hook away.
+        """
+        return self._hook("before", hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Have ``hook(module, args, output)`` called after each forward.
+
+        It may return what is to take the output's place.
+
+        Returns
+        -------
+        Handle
+            Its ``remove()`` takes the hook away.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> layer = tm.nn.Linear(2, 3)
+        >>> handle = layer.register_forward_hook(lambda module, args, out: print(out.shape))
+        >>> _ = layer(tm.zeros(5, 2))
+        (5, 3)
+        """
+        return self._hook("after", hook)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Have ``hook(module, grad_input, grad_output)`` called when a gradient has passed.
+
+        Both are tuples, with one gradient per tensor among the positional arguments that
+        requires one, and per output. The hook may return another `grad_input`.
+
+        Returns
+        -------
+        Handle
+            Its ``remove()`` takes the hook away.
+        """
+        return self._hook("backward", hook)
 
     # -- what is inside ---------------------------------------------------------------
 

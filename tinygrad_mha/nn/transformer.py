@@ -223,11 +223,16 @@ class GPT(Module):
         Raises
         ------
         ValueError
-            With those in the cache there are more tokens than `context`; or `head_mask` is of
-            another shape.
+            With those in the cache there are more tokens than `context`; or `cache` or `head_mask`
+            does not fit the layers.
         IndexError
             A token is not one of `vocab_size`.
         """
+        if cache is not None and len(cache) != len(self.blocks):
+            raise ValueError(
+                f"GPT: cache has {len(cache)} layers, expected {len(self.blocks)}; make_cache() "
+                "makes one"
+            )
         past = len(cache[0]) if cache else 0
         if tokens.ndim != 2 or past + tokens.shape[1] > self.context:
             raise ValueError(

@@ -136,8 +136,9 @@ from .elementwise import (
     trunc,
     where,
 )
+from .embedding import embedding
 from .heads import merge_heads, split_heads
-from .index import embedding, getitem, index_select, narrow, select
+from .index import getitem, index_select, narrow, select
 from .join import (
     cat,
     chunk,
@@ -148,6 +149,7 @@ from .join import (
     repeat_interleave,
     roll,
     split,
+    split_with_sizes,
     stack,
     tensor_split,
     tile,
@@ -219,22 +221,18 @@ from .rearrange import (
     unflatten,
 )
 from .reduce import all, amax, amin, any, argmax, argmin, count_nonzero, logsumexp, mean, prod, sum
-from .scatter import (
-    gather,
+from .scatter import gather, scatter, scatter_add, scatter_reduce, take_along_dim
+from .shape import expand, permute, reshape, sum_to, transpose, unsqueeze
+from .slices import (
     index_add,
     index_copy,
     index_fill,
     index_put,
     masked_scatter,
     masked_select,
-    scatter,
-    scatter_add,
-    scatter_reduce,
     take,
-    take_along_dim,
 )
-from .shape import expand, permute, reshape, sum_to, transpose, unsqueeze
-from .sorting import aminmax, argsort, kthvalue, max, median, min, sort, topk
+from .sorting import aminmax, argsort, kthvalue, max, median, min, msort, sort, topk
 from .statistics import nanmean, nansum, norm, std, std_mean, var, var_mean, vector_norm
 
 operators.attach(Tensor)
@@ -418,6 +416,7 @@ __all__ = [
     "moveaxis",
     "movedim",
     "mse_loss",
+    "msort",
     "mul",
     "multi_dot",
     "multinomial",
@@ -483,6 +482,7 @@ __all__ = [
     "sort",
     "split",
     "split_heads",
+    "split_with_sizes",
     "sqrt",
     "square",
     "squeeze",

@@ -339,7 +339,7 @@ def pow(a: Value, b: Value) -> Value:
     Raises
     ------
     ValueError
-        Integers are raised to negative integers; make one of them float.
+        Integers are raised to a negative number that is an integer; make one of them float.
 
     Examples
     --------
@@ -349,7 +349,15 @@ def pow(a: Value, b: Value) -> Value:
     """
     if isinstance(b, float) and b == -0.5:
         return 1 / np.sqrt(a)
+    if getattr(b, "dtype", None) is not None and b.dtype.kind == "i" and (b < 0).any():
+        return _whole_power(a, b)
     return a**b  # which, unlike np.power, knows that x² is a product
+
+
+def _whole_power(a: Value, b: Value) -> Value:
+    """Powers of integers, as integers: what lies between −1 and 1 is 0, as in PyTorch."""
+    unit = np.abs(a) == 1
+    return np.where((b >= 0) | unit, a ** np.abs(b), 0)
 
 
 @pow.gradient("a", "da = dy · b · aᵇ⁻¹")

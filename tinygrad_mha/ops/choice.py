@@ -8,7 +8,6 @@ import numpy as np
 
 from ..engine import Sample, Tensor
 from ..engine.op import Value, plain
-from ..engine.tensor import weak
 from .define import elementwise, one, two
 
 # -- where --------------------------------------------------------------------------
@@ -36,7 +35,6 @@ choose = elementwise(
     ),
     method=False,
     promote=(1, 2),
-    inplace=False,
 )(_choose)
 
 
@@ -88,12 +86,12 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         return tuple(Tensor(found) for found in np.nonzero(np.atleast_1d(plain(condition))))
     if input is None or other is None:
         raise TypeError("where: give both, input and other, or neither")
-    return choose(condition, weak(input), weak(other))
+    return choose(condition, input, other)
 
 
 def _where_method(self: Tensor, condition: Any, other: Any) -> Any:
     """Keep the elements where `condition` is True, take those of `other` elsewhere."""
-    return choose(condition, self, weak(other))
+    return choose(condition, self, other)
 
 
 setattr(Tensor, "where", _where_method)  # noqa: B010  (an assignment would not type-check)
@@ -106,6 +104,7 @@ def nothing(dy: Value) -> Value:
 
 @elementwise(
     "y = value where mask else x",
+    promote=False,
     samples=(
         Sample(((2, 3), np.array([True, False, True]), 0.5)),
         Sample(((2, 3), np.array([[True], [False]]), ())),
@@ -113,7 +112,6 @@ def nothing(dy: Value) -> Value:
         Sample(((), np.array(True), ())),
         Sample(((0, 2), np.array([True, False]), ())),
     ),
-    promote=False,
 )
 def masked_fill(x: Value, mask: Value, value: Value) -> Value:
     """Put `value` where `mask` is True.

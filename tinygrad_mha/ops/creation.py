@@ -56,13 +56,26 @@ def _converter(name: str, dtype: Any) -> Callable[[Tensor], Any]:
     return convert
 
 
-def _to(self: Tensor, dtype: Any, copy: bool = False) -> Any:
+def _to(
+    self: Tensor,
+    *args: Any,
+    dtype: npt.DTypeLike | None = None,
+    device: str | None = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+) -> Any:
     """Convert to a dtype, or to that of another tensor; one that has it already is returned.
 
     Parameters
     ----------
-    dtype : dtype or Tensor
+    *args : dtype, Tensor or "cpu"
+        What to convert to; after it may follow `non_blocking` and `copy`, as in PyTorch.
+    dtype : dtype, optional
         What to convert to.
+    device : "cpu", optional
+        There is no other.
+    non_blocking : bool, default False
+        Changes nothing.
     copy : bool, default False
         Copy also where nothing is to convert.
 
@@ -70,11 +83,25 @@ def _to(self: Tensor, dtype: Any, copy: bool = False) -> Any:
     ------
     TypeError
         It is no dtype that a tensor can have.
+    ValueError
+        The device is not "cpu".
     """
-    if isinstance(dtype, str) and dtype.split(":")[0] == "cpu":
-        return clone(self) if copy else self
-    wanted = dtype_of(dtype.dtype if isinstance(dtype, Tensor) else dtype)
+    flags = [arg for arg in args if isinstance(arg, int)]
+    targets = [arg for arg in args if not isinstance(arg, int)]
+    if len(flags) > 1:
+        copy = flags[1] != 0
+    if targets and _is_device(targets[0]):
+        device = targets.pop(0)
+    if device is not None and device.split(":")[0] != "cpu":
+        raise ValueError(f"to: device is {device!r}; tensors live on 'cpu'")
+    if targets:
+        dtype = targets[0].dtype if isinstance(targets[0], Tensor) else targets[0]
+    wanted = dtype_of(dtype, self.dtype)
     return self if wanted == self.dtype and not copy else astype(self, wanted)
+
+
+def _is_device(value: Any) -> bool:
+    return isinstance(value, str) and value.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta")
 
 
 def _type_as(self: Tensor, other: Tensor) -> Any:
@@ -217,9 +244,8 @@ def full(
     >>> tm.full((2,), 7.0)
     tensor([7., 7.])
     """
-    value = tensor(plain(fill_value)).data
-    shape = sizes("full", (size,))
-    return Tensor(np.full(shape, value, dtype_of(dtype, value.dtype)), requires_grad)
+    wanted = dtype_of(dtype, tensor(plain(fill_value)).dtype)
+    return Tensor(np.full(sizes("full", (size,)), plain(fill_value), wanted), requires_grad)
 
 
 def zeros_like(
@@ -348,6 +374,8 @@ def arange(
     """
     first, last = (0, _number(start)) if end is None else (_number(start), _number(end))
     step = _number(step)
+    if dtype is not None and dtype_of(dtype).kind in "iu":
+        first, last, step = int(first), int(last), int(step)
     if step == 0:
         raise ValueError("arange: step is 0; give another")
     if not (math.isfinite(first) and math.isfinite(last)):
@@ -391,9 +419,16 @@ def linspace(
     >>> tm.linspace(0, 1, 3)
     tensor([0. , 0.5, 1. ])
     """
-    (count,) = sizes("linspace", (steps,))
-    values = np.linspace(_number(start), _number(end), count)
+    values = _spaced("linspace", start, end, steps, dtype_of(dtype))
     return Tensor(values.astype(dtype_of(dtype)), requires_grad)
+
+
+def _spaced(name: str, start: Any, end: Any, steps: int, dtype: np.dtype[Any]) -> np.ndarray:
+    first, last = _number(start), _number(end)
+    if dtype.kind in "iu":  # the ends are integers before there is anything between them
+        first, last = int(first), int(last)
+    (count,) = sizes(name, (steps,))
+    return np.linspace(first, last, count)
 
 
 def logspace(
@@ -426,8 +461,8 @@ def logspace(
     >>> tm.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
-    (count,) = sizes("logspace", (steps,))
-    values = np.power(float(base), np.linspace(_number(start), _number(end), count))
+    exponents = _spaced("logspace", start, end, steps, dtype_of(dtype))
+    values = np.power(float(base), exponents)
     return Tensor(values.astype(dtype_of(dtype)), requires_grad)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
 from .axes import same_axis
-from .elementwise import where
+from .choice import choose
 from .join import flip
 from .reduce import _accumulator, sum
 from .scatter import gather
@@ -28,8 +28,12 @@ def _axis(axis: int, which: int, shapes: Any, out: Any, params: dict[str, Any]) 
 
 
 def _running(ufunc: np.ufunc, x: np.ndarray, dim: int, dtype: Any = None) -> np.ndarray:
-    axis = from_left(dim, x.ndim)
-    return ufunc.accumulate(x, axis, dtype) if x.ndim else np.array(x, dtype)
+    axis, dtype = from_left(dim, x.ndim), np.dtype(dtype or x.dtype)
+    if not x.ndim:
+        return np.array(x, dtype)
+    if dtype == np.float32 and ufunc in (np.add, np.multiply):  # long sums lose digits in float32
+        return ufunc.accumulate(x, axis, np.float64).astype(dtype)
+    return ufunc.accumulate(x, axis, dtype)
 
 
 @op("yᵢ = Σ xⱼ over j ≤ i", symbol="Σ", axis=_axis, samples=_samples)
@@ -89,9 +93,9 @@ def cumprod_dx(dy: Value, x: Value, out: Value, dim: int) -> Value:
         return flip(cumsum(flip(dy * cumprod(x, dim), (dim,)), dim), (dim,)) / x
     n = x.shape[dim]
     rows = unsqueeze(transpose(x, dim, -1), -2)  # (..., 1, n): row j is to leave out element j
-    others = cumprod(where(np.eye(n, dtype=bool), 1.0, rows), -1)  # (..., j, i)
+    others = cumprod(choose(np.eye(n, dtype=bool), 1.0, rows), -1)  # (..., j, i)
     later = np.triu(np.ones((n, n), bool))
-    terms = where(later, others * unsqueeze(transpose(dy, dim, -1), -2), 0.0)
+    terms = choose(later, others * unsqueeze(transpose(dy, dim, -1), -2), 0.0)
     return transpose(sum(terms, -1), dim, -1)
 
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
-from ..engine import Sample, op
+from ..engine import Op, Sample, op
 from .axes import broadcast_axis
 from .shape import sum_to
 
-#: An operation on elements: its inputs are brought to one dtype, and a gradient is summed back
-#: to the shape that was broadcast.
-elementwise = partial(op, reduce=sum_to, axis=broadcast_axis, promote=True, inplace=True)
+
+def elementwise(
+    formula: str, *, floating: bool = False, **options: Any
+) -> Callable[[Callable[..., Any]], Op[Any]]:
+    """Define an operation on elements: a gradient is summed back to the shape that was broadcast.
+
+    Parameters
+    ----------
+    formula : str
+        What it computes, as mathematics.
+    floating : bool, default False
+        Whether integers have to become floats first, as for eˣ.
+    **options
+        Those of :func:`tinygrad_mha.engine.op.op`.
+    """
+    options = {"promote": True, "inplace": options.get("method", True), **options}
+    return op(formula, reduce=sum_to, axis=broadcast_axis, floating=floating, **options)
 
 
 _SHAPES = (((2, 3), (2, 3)), ((2, 1, 3), (4, 1)), ((), (3,)), ((2, 0), (1,)))

@@ -137,7 +137,7 @@ def rsqrt_dx(dy: Value, out: Value) -> Value:
 @elementwise("y = x²", ufunc=np.square, samples=one())
 def square(x: Value) -> Value:
     """Square, elementwise."""
-    return np.square(x)
+    return np.square(x, dtype=np.int64 if getattr(x, "dtype", None) == np.bool_ else None)
 
 
 @square.gradient("x", "dx = dy · 2x")
@@ -373,6 +373,8 @@ def abs_dx(dy: Value, x: Value) -> Value:
 @elementwise("y = sign x", ufunc=np.sign, samples=one())
 def sign(x: Value) -> Value:
     """Sign, −1, 0 or 1, elementwise; of nan it is 0."""
+    if getattr(x, "dtype", None) == np.bool_:
+        return np.array(x)
     return np.nan_to_num(np.sign(x))
 
 
@@ -483,4 +485,5 @@ def logit_dx(dy: Value, x: Value, eps: float | None) -> Value:
     low, high, beyond = (0.0, 1.0, math.nan) if eps is None else (eps, 1 - eps, 0.0)
     out_of_bounds = (plain(x) < low) | (plain(x) > high)
     inside = choose(out_of_bounds, 0.5, x)  # 0 · ∞ would be nan
-    return choose(out_of_bounds, beyond, dy / (inside * (1 - inside)))
+    spread = inside * (1 - inside) + 0.0  # which makes 0 of −0
+    return choose(out_of_bounds, beyond, dy / spread)

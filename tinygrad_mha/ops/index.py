@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
 from .axes import Shape
@@ -161,6 +160,8 @@ def add_at(x: Value, source: Value, index: Any) -> Value:
         Arrays of integers or booleans, and slices between them.
     """
     y = np.array(x, order="C")
+    if isinstance(source, int | float):
+        source = y.dtype.type(source)
     if _names_each_once(index):
         y[index] += source
     else:
@@ -303,7 +304,7 @@ def take_index(x: Any, index: Any) -> Any:
 setattr(Tensor, "__getitem__", take_index)  # noqa: B010  (an assignment would not type-check)
 
 
-def narrow(x: Any, dim: int, start: int, length: int) -> Any:
+def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
     """View `length` elements of an axis, from `start` on.
 
     Parameters
@@ -312,7 +313,7 @@ def narrow(x: Any, dim: int, start: int, length: int) -> Any:
         At least one axis.
     dim : int
         Which axis.
-    start : int
+    start : int or 0-d integer Tensor
         The first; a negative one counts from the end.
     length : int
         How many.
@@ -332,6 +333,8 @@ def narrow(x: Any, dim: int, start: int, length: int) -> Any:
     """
     if not x.ndim:
         raise ValueError("narrow: a 0-d tensor has no axis to narrow")
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.kind not in "iu"):
+        raise TypeError(f"narrow: start is {start.dtype} {start.shape}, expected one integer")
     dim, start = from_left(dim, x.ndim), int(start)
     n = x.shape[dim]
     if not -n <= start <= n:
@@ -428,84 +431,3 @@ def integers(index: Any, n: int, name: str, *, negative: bool = False) -> np.nda
 
 for _function in (narrow, select, index_select):
     setattr(Tensor, _function.__name__, _function)
-
-
-@op(
-    "y = W[index]",
-    derivation=(
-        "Looking up row i is the product of a one-hot row with W, so dW = onehotᵀ · dy: each "
-        "row of dy is added to the row of W that it was copied from. Rows that were not "
-        "looked up get 0."
-    ),
-    method=False,
-    torch="ours:embedding",
-    samples=(
-        Sample(((5, 3), np.array([[0, 4], [4, 2]]))),
-        Sample(((5, 3), np.array(1))),
-        Sample(((5, 3), np.zeros((0,), np.int64))),
-        Sample(((5, 3), np.array([1, 3, 3, 0])), {"padding_idx": -1}),
-    ),
-)
-def embedding(weight: Value, index: Value, padding_idx: int | None = None) -> Value:
-    """Rows of a table, one per index.
-
-    Parameters
-    ----------
-    weight : Tensor
-        ``(num_embeddings, d)``.
-    index : integer Tensor
-        Any shape ``(...)``; from 0 to num_embeddings − 1.
-    padding_idx : int, optional
-        A row that is read like any other, but gets no gradient; a negative one counts
-        from the end.
-
-    Returns
-    -------
-    Tensor
-        ``(..., d)``.
-
-    Raises
-    ------
-    TypeError
-        The index is not of integers.
-    IndexError
-        An index, or `padding_idx`, is out of range.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> tm.embedding(tm.tensor([[0.0, 1.0], [2.0, 3.0]]), tm.tensor([1, 1, 0]))
-    tensor([[2., 3.],
-            [2., 3.],
-            [0., 1.]])
-    """
-    if padding_idx is not None and not -len(weight) <= padding_idx < len(weight):
-        raise IndexError(f"padding_idx {padding_idx} is out of range for {len(weight)} embeddings")
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"index has dtype {index.dtype}, expected integers")
-    if index.size and not 0 <= index.min() <= index.max() < weight.shape[0]:
-        worst = index.min() if index.min() < 0 else index.max()
-        raise IndexError(f"index {worst} is out of range for {weight.shape[0]} embeddings")
-    return weight[index]
-
-
-@embedding.gradient("weight", "dW = 0, then dW[index] += dy")
-def embedding_dweight(
-    dy: Value, weight_shape: Shape, index: Value, padding_idx: int | None
-) -> Value:
-    dw = scatter_add_at(dy, weight_shape, plain(index))
-    return dw if padding_idx is None else put_at(dw, 0.0, np.array([padding_idx]))
-
-
-@embedding.fused_gradient
-def embedding_backward(
-    dy: np.ndarray,
-    wanted: list[int],
-    weight_shape: Shape,
-    index: np.ndarray,
-    padding_idx: int | None,
-) -> tuple[np.ndarray, None]:
-    dw = kernels.embedding_backward(dy, index, weight_shape[0])
-    if padding_idx is not None:
-        dw[padding_idx] = 0
-    return dw, None

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
+from ..engine.promotion import result_dtype
 from .axes import Shape
 from .index import getitem, index_select, narrow, select
 from .shape import as_sizes, dims_from_left, from_left, reshape, sum_to, unsqueeze
@@ -26,14 +27,7 @@ from .shape import as_sizes, dims_from_left, from_left, reshape, sum_to, unsquee
 )
 def concatenate(*tensors: Value, dim: int = 0) -> Value:
     """Join along an existing axis; see :func:`cat`."""
-    return np.concatenate(tensors, axis=dim, dtype=_common_dtype(tensors))
-
-
-def _common_dtype(arrays: Sequence[np.ndarray]) -> np.dtype[Any]:
-    """Floating before integer before bool, as PyTorch has it: int64 and float32 are float32."""
-    dtypes = [a.dtype for a in arrays]
-    highest = max(("biuf".index(d.kind) + 1) // 2 for d in dtypes)
-    return np.result_type(*(d for d in dtypes if ("biuf".index(d.kind) + 1) // 2 == highest))
+    return np.concatenate(tensors, axis=dim, dtype=result_dtype(*tensors))
 
 
 @concatenate.gradient("tensors", "dxᵢ = the i-th part of dy")
@@ -188,6 +182,11 @@ def split(x: Any, split_size_or_sections: int | Sequence[int], dim: int = 0) -> 
     return _parts(x, edges, dim)
 
 
+def split_with_sizes(x: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Take apart along an axis into views of given sizes; see :func:`split`."""
+    return split(x, tuple(split_sizes), dim)
+
+
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """Take apart along an axis into so many views of equal size, but for a smaller last one.
 
@@ -262,7 +261,7 @@ def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
     (tensor([1, 3]), tensor([2, 4]))
     """
     if not x.ndim:
-        raise ValueError("unbind: a 0-d tensor has no axis to take apart")
+        raise IndexError("unbind: a 0-d tensor has no axis to take apart")
     dim = from_left(dim, x.ndim)
     return tuple(select(x, dim, i) for i in range(x.shape[dim]))
 
@@ -450,7 +449,9 @@ def roll(x: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | None
     axes = tuple(from_left(d, x.ndim) for d in as_sizes((dims,)))
     if len(by) != len(axes):
         raise ValueError(f"shifts {shifts} and dims {dims} do not pair up")
-    return np.roll(x, by, axes) if x.ndim else x.copy()
+    if not x.ndim:
+        raise IndexError(f"dims {dims}: a 0-d tensor has no axis to roll along")
+    return np.roll(x, by, axes)
 
 
 @roll.gradient("x", "dx = dy, rolled back")
@@ -460,6 +461,7 @@ def roll_dx(dy: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | 
 
 for _name, _method in {
     "split": split,
+    "split_with_sizes": split_with_sizes,
     "chunk": chunk,
     "tensor_split": tensor_split,
     "unbind": unbind,

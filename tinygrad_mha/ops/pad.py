@@ -105,6 +105,8 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
         )
     if value:
         raise ValueError(f"pad: mode {mode!r} takes no value")
+    if mode == "circular":  # what is taken away is gone before the rest goes round
+        x, pad = constant_pad(x, tuple(min(n, 0) for n in pad)), tuple(max(n, 0) for n in pad)
     for dim, (before, after) in enumerate(_pairs(pad, x.ndim)):
         if before or after:
             x = index_select(x, dim, _source(mode, x.shape[dim], before, after, dim))

@@ -9,7 +9,8 @@ import numpy as np
 from ..engine import Sample, op
 from ..engine.op import Value, plain
 from .axes import Shape
-from .elementwise import exp, where
+from .choice import choose
+from .elementwise import exp
 from .shape import expand, from_left, reshape, transpose, unsqueeze
 
 Dims = int | tuple[int, ...] | None
@@ -210,7 +211,7 @@ def prod_dx(dy: Value, x: Value, out: Value, dim: int | None, keepdim: bool) -> 
         return kept * prod(x, dim, True) / x
     rows = transpose(x, dim or 0, -1)
     rows = unsqueeze(rows, -2)  # (..., 1, n): row i is to leave out element i
-    others = prod(where(np.eye(rows.shape[-1], dtype=bool), 1.0, rows), -1)
+    others = prod(choose(np.eye(rows.shape[-1], dtype=bool), 1.0, rows), -1)
     return kept * transpose(others, dim or 0, -1)
 
 

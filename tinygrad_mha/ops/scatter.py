@@ -1,4 +1,4 @@
-"""Reading and writing at positions that tensors name: gather, scatter, and their kin.
+"""Reading and writing one element per position of an index: gather, scatter, and their kin.
 
 All of them turn their arguments into an index of arrays, and are then one of three operations:
 :func:`advanced_index` reads, :func:`put_at` writes, :func:`add_at` adds.
@@ -6,16 +6,15 @@ All of them turn their arguments into an index of arrays, and are then one of th
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from ..engine import Tensor
-from ..engine.op import plain
-from .elementwise import where
-from .index import add_at, advanced_index, integers, plain_index, put_at, slices_along
-from .shape import expand, from_left, reshape
+from ..engine import Sample, Tensor, op
+from ..engine.op import Value, plain
+from .choice import choose
+from .index import add_at, advanced_index, integers, put_at
+from .shape import expand, from_left, reshape, sum_to
 
 # -- along an axis: one position per element -------------------------------------------------
 
@@ -56,6 +55,63 @@ def _source(src: Any, index: Any, name: str, dtype: Any) -> Any:
     if src.ndim == len(shape) and src.shape != shape:
         src = src[tuple(slice(0, n) for n in shape)]
     return src if src.shape == shape else reshape(src, shape)
+
+
+@op(
+    "y = x, then y[index] ·= source",
+    symbol="[ ]×=",
+    method=False,
+    torch="ours:multiply_at",
+    samples=(
+        Sample(((4, 2), (2, 2)), {"index": np.array([0, 3])}),
+        Sample(((4, 2), (3, 2)), {"index": np.array([1, 1, 3])}),
+    ),
+)
+def multiply_at(x: Value, source: Value, index: Any) -> Value:
+    """Multiply at positions of a copy of `x`; what meets at one position multiplies up.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    source : Tensor
+        Broadcasts to the shape of ``x[index]``.
+    index
+        Arrays of integers.
+    """
+    y = np.array(x, order="C")
+    np.multiply.at(y, index, y.dtype.type(source) if isinstance(source, int | float) else source)
+    return y
+
+
+@multiply_at.gradient("x", "dx = dy · Π of what else meets there")
+def multiply_at_dx(dy: Value, x: Value, source: Value, index: Any) -> Value:
+    zeros, product = _without_zeros(x, source, index)
+    none = plain(x) == 0
+    others = choose(zeros == none, product / choose(none, 1.0, x), 0.0)
+    return dy * others
+
+
+@multiply_at.gradient("source", "dsource = dy[index] · Π of what else meets there")
+def multiply_at_dsource(dy: Value, x: Value, source: Value, index: Any) -> Value:
+    zeros, product = _without_zeros(x, source, index)
+    none = np.asarray(plain(source)) == 0
+    there = advanced_index(product, index)
+    others = choose(zeros[index] == none, there / choose(none, 1.0, source), 0.0)
+    return sum_to(advanced_index(dy, index) * others, np.shape(plain(source)))
+
+
+def _without_zeros(x: Value, source: Value, index: Any) -> tuple[np.ndarray, Value]:
+    """Count the zeros that meet at each position, and multiply what else meets there.
+
+    The factor of an element is the product of the others if none of those is 0; it is 0 else.
+    """
+    zeros = (plain(x) == 0).astype(np.int64)
+    np.add.at(zeros, index, np.asarray(plain(source)) == 0)
+    product = multiply_at(
+        choose(plain(x) == 0, 1.0, x), choose(np.asarray(plain(source)) == 0, 1.0, source), index
+    )
+    return zeros, product
 
 
 def gather(x: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
@@ -127,8 +183,8 @@ def scatter(
         At least as large as `index`.
     value : float
         Instead of `src`: the same everywhere.
-    reduce : {"add"}, optional
-        Add instead of writing.
+    reduce : {"add", "multiply"}, optional
+        Add, or multiply, instead of writing.
 
     Raises
     ------
@@ -143,8 +199,9 @@ def scatter(
     >>> tm.scatter(tm.zeros(3), 0, tm.tensor([2, 0]), tm.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
-    if reduce not in (None, "add"):
-        raise ValueError(f"scatter: reduce is {reduce!r}; it can be 'add'; see scatter_reduce")
+    ways = {None: put_at, "add": add_at, "multiply": multiply_at}
+    if reduce not in ways:
+        raise ValueError(f"scatter: reduce is {reduce!r}; it can be 'add' or 'multiply'")
     source = value if src is None else src
     if source is None:
         raise TypeError("scatter: give src or value")
@@ -155,7 +212,7 @@ def scatter(
         return x.clone()
     if not x.ndim and isinstance(source, Tensor | np.ndarray):
         source = reshape(source, ())
-    return (add_at if reduce else put_at)(x, source, grid)
+    return ways[reduce](x, source, grid)
 
 
 def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
@@ -207,7 +264,7 @@ def scatter_reduce(
         As many axes as `x`, and no larger but along `dim`; from 0 on.
     src : Tensor
         At least as large as `index`.
-    reduce : {"sum", "mean", "amax", "amin"}
+    reduce : {"sum", "prod", "mean", "amax", "amin"}
         How. The largest and the smallest share their gradient among equals.
     include_self : bool, default True
         Whether the elements of `x` at these positions take part.
@@ -227,9 +284,10 @@ def scatter_reduce(
     tensor([5., 0.])
     """
     source = _source(src, index, "scatter_reduce", x.dtype)
-    if reduce not in ("sum", "mean", "amax", "amin"):
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise ValueError(
-            f"scatter_reduce: reduce is {reduce!r}; it can be 'sum', 'mean', 'amax' or 'amin'"
+            f"scatter_reduce: reduce is {reduce!r}; it can be 'sum', 'prod', 'mean', 'amax' or "
+            "'amin'"
         )
     if not x.ndim:
         y = scatter_reduce(
@@ -240,6 +298,8 @@ def scatter_reduce(
     grid = _grid(x, dim, index, "scatter_reduce")
     if np.size(plain(index)) == 0:
         return x.clone()
+    if reduce == "prod":
+        return multiply_at(x if include_self else put_at(x, 1, grid), source, grid)
     if reduce in ("sum", "mean"):
         total = add_at(x if include_self else put_at(x, 0, grid), source, grid)
         if reduce == "sum":
@@ -263,8 +323,8 @@ def scatter_reduce(
     counts = own.astype(x.dtype)
     np.add.at(counts, grid, sent)
     nothing = best[grid] * 0
-    mean = add_at(where(own, x, 0.0), where(sent, source, nothing), grid) / counts
-    return where(np.isfinite(best), mean, best)
+    mean = add_at(choose(own, x, 0.0), choose(sent, source, nothing), grid) / counts
+    return choose(np.isfinite(best), mean, best)
 
 
 def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
@@ -311,225 +371,5 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
     return gather(wide, dim, np.broadcast_to(positions, sizes(positions.shape[dim])))
 
 
-# -- slices along an axis ----------------------------------------------------------------------
-
-
-def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
-    """Add slices at positions along an axis of a copy of `x`.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    dim : int
-        Which axis.
-    index : integer Tensor
-        ``(n,)``: the positions, from 0 on; what meets at one of them adds up.
-    source : Tensor
-        Shaped as `x`, but of size n along `dim`.
-    alpha : float, default 1
-        A factor of `source`.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> tm.index_add(tm.zeros(3), 0, tm.tensor([0, 0]), tm.tensor([1.0, 2.0]))
-    tensor([3., 0., 0.])
-    """
-    source, place = _slices(x, dim, index, source, "index_add")
-    return add_at(x, source if alpha == 1 else source * alpha, place)
-
-
-def index_copy(x: Any, dim: int, index: Any, source: Any) -> Any:
-    """Write slices at positions along an axis of a copy of `x`.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    dim : int
-        Which axis.
-    index : integer Tensor
-        ``(n,)``: the positions, from 0 on.
-    source : Tensor
-        Shaped as `x`, but of size n along `dim`.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> tm.index_copy(tm.zeros(3), 0, tm.tensor([2, 0]), tm.tensor([1.0, 2.0]))
-    tensor([2., 0., 1.])
-    """
-    source, place = _slices(x, dim, index, source, "index_copy")
-    return put_at(x, source, place)
-
-
-def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
-    """Write one value into slices along an axis of a copy of `x`.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    dim : int
-        Which axis.
-    index : integer Tensor
-        ``(n,)``: the slices' positions.
-    value : float or 0-d Tensor
-        What is written.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> tm.index_fill(tm.zeros(3), 0, tm.tensor([0, 2]), 7.0)
-    tensor([7., 0., 7.])
-    """
-    if np.ndim(plain(value)):
-        raise ValueError(f"index_fill: value is one number, got the shape {value.shape}")
-    _, place = slices_along(x, dim, _from_the_end(x, dim, index), "index_fill")
-    return put_at(x, value, place)
-
-
-def _from_the_end(x: Any, dim: int, index: Any) -> Any:
-    n = x.shape[from_left(dim, x.ndim)] if x.ndim else 1
-    positions = integers(index, n, "index_fill", negative=True)
-    return np.where(positions < 0, positions + n, positions)
-
-
-def _slices(x: Any, dim: int, index: Any, source: Any, name: str) -> tuple[Any, Any]:
-    """Return the source and the index to write it at, or refuse what does not fit."""
-    _, place = slices_along(x, dim, index, name)
-    n, dim = np.size(plain(index)), from_left(dim, x.ndim)
-    expected = tuple(n if d == dim else s for d, s in enumerate(x.shape))
-    if source.ndim <= 1 and x.ndim <= 1 and np.size(plain(source)) == math.prod(expected):
-        source = reshape(source, expected)  # a 0-d tensor may stand for a vector of one, and back
-    if tuple(source.shape) != expected:
-        raise ValueError(f"{name}: source has the shape {tuple(source.shape)}, expected {expected}")
-    if isinstance(source, Tensor) and source.dtype != x.dtype:
-        raise TypeError(f"{name}: source is {source.dtype} and x is {x.dtype}")
-    return source, place
-
-
-# -- anywhere ----------------------------------------------------------------------------------
-
-
-def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
-    """Write at any index of a copy of `x`: ``y[indices] = values``, or ``+=``.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    indices : tuple of Tensor
-        What stands between the brackets.
-    values : Tensor
-        Broadcasts to the shape of ``x[indices]``.
-    accumulate : bool, default False
-        Add; what meets at one position adds up.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> tm.index_put(tm.zeros(3), (tm.tensor([0, 0]),), tm.ones(2), accumulate=True)
-    tensor([2., 0., 0.])
-    """
-    index = plain_index(tuple(slice(None) if i is None else i for i in indices))
-    return (add_at if accumulate else put_at)(x, values, index)
-
-
-def take(x: Any, index: Any) -> Any:
-    """Read elements by their position in `x` flattened; negative ones count from the end.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> tm.take(tm.tensor([[1, 2], [3, 4]]), tm.tensor([0, -1]))
-    tensor([1, 4])
-    """
-    flat = reshape(x, (-1,))
-    return advanced_index(flat, integers(index, flat.shape[0], "take", negative=True))
-
-
-def _mask(x: Any, mask: Any, name: str) -> np.ndarray:
-    array = np.asarray(plain(mask))
-    if array.dtype != bool:
-        raise TypeError(f"{name}: mask has dtype {array.dtype}, expected bool")
-    try:
-        np.broadcast_shapes(array.shape, x.shape)
-    except ValueError:
-        raise ValueError(
-            f"{name}: mask of shape {array.shape} does not broadcast with {tuple(x.shape)}"
-        ) from None
-    return array
-
-
-def masked_select(x: Any, mask: Any) -> Any:
-    """Read the elements where a mask is True, in row order.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    mask : bool Tensor
-        Broadcasts with `x`.
-
-    Returns
-    -------
-    Tensor
-        ``(n,)``, n the number of True.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> x = tm.tensor([1.0, -2.0, 3.0])
-    >>> tm.masked_select(x, x > 0)
-    tensor([1., 3.])
-    """
-    array = _mask(x, mask, "masked_select")
-    shape = np.broadcast_shapes(array.shape, x.shape)
-    wide = x if x.shape == shape else expand(x, shape)
-    return advanced_index(wide, np.broadcast_to(array, shape))
-
-
-def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
-    """Write the first elements of `source`, in row order, where a mask is True.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    mask : bool Tensor
-        Broadcasts with `x`.
-    source : Tensor
-        At least as many elements as there are True.
-
-    Raises
-    ------
-    ValueError
-        `source` has too few elements.
-
-    Examples
-    --------
-    >>> import tinygrad_mha as tm
-    >>> tm.masked_scatter(tm.zeros(3), tm.tensor([True, False, True]), tm.tensor([1.0, 2.0]))
-    tensor([1., 0., 2.])
-    """
-    array = _mask(x, mask, "masked_scatter")
-    if source.dtype != x.dtype:
-        raise TypeError(f"masked_scatter: source is {source.dtype} and x is {x.dtype}")
-    shape = np.broadcast_shapes(array.shape, x.shape)
-    array = np.broadcast_to(array, shape)
-    n, flat = int(array.sum()), reshape(source, (-1,))
-    if flat.shape[0] < n:
-        raise ValueError(
-            f"masked_scatter: the mask has {n} True, source has {flat.shape[0]} elements"
-        )
-    wide = x if x.shape == shape else expand(x, shape)
-    return put_at(wide, flat[:n], array)
-
-
-for _function in (
-    gather, scatter, scatter_add, scatter_reduce, take_along_dim, index_add, index_copy,
-    index_fill, index_put, take, masked_select, masked_scatter,
-):  # fmt: skip
+for _function in (gather, scatter, scatter_add, scatter_reduce, take_along_dim):
     setattr(Tensor, _function.__name__, _function)

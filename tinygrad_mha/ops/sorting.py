@@ -14,8 +14,9 @@ from ..engine import REGISTRY, Sample, Tensor, op
 from ..engine.op import Value, plain
 from .index import getitem
 from .reduce import amax, amin, argmax, argmin, mean
-from .scatter import gather, masked_select
+from .scatter import gather
 from .shape import from_left, reshape, unsqueeze
+from .slices import masked_select
 
 
 class ValuesIndices(NamedTuple):
@@ -96,6 +97,11 @@ def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) 
     """
     indices = argsort(x, dim, descending)
     return ValuesIndices(gather(x, dim, indices), indices)
+
+
+def msort(x: Any) -> Any:
+    """Elements along the first axis in order; see :func:`sort`."""
+    return sort(x, 0).values
 
 
 def _part(x: Any, dim: int, part: slice) -> Any:
@@ -322,7 +328,9 @@ def _extreme(x: Any, dim: Any, keepdim: bool, other: Any, ops: tuple[str, Any, A
     if other is not None or isinstance(dim, Tensor):
         return REGISTRY[of_two](x, dim if other is None else other)
     if dim is None:
-        return of_all(x)
+        y = of_all(x)
+        # as elsewhere all that is as large shares the gradient, and here nan is
+        return mean(masked_select(x, np.isnan(plain(x)))) if np.isnan(plain(y)) else y
     dim = from_left(dim, x.ndim)
     indices = position(x, dim)
     return _drop(x, dim, unsqueeze(indices, dim) if x.ndim else indices, keepdim)
@@ -340,5 +348,5 @@ def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     return MinMax(amin(x, dim, keepdim), amax(x, dim, keepdim))
 
 
-for _function in (sort, topk, kthvalue, median, max, min, aminmax):
+for _function in (sort, msort, topk, kthvalue, median, max, min, aminmax):
     setattr(Tensor, _function.__name__, _function)

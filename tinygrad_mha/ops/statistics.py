@@ -8,7 +8,8 @@ import numpy as np
 
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
-from .elementwise import pow, where
+from .choice import choose
+from .elementwise import pow
 from .reduce import Dims, _add, _dims, _reduced_axis, count, keep, mean, sum
 
 # -- variance --------------------------------------------------------------------------------
@@ -27,18 +28,17 @@ def variance(x: Value, dim: Dims = None, correction: float = 1, keepdim: bool = 
     """Variance over axes; see :func:`var`."""
     if x.dtype.kind != "f":
         raise TypeError(f"x is {x.dtype}; only floating tensors have a variance")
-    return _mean_square(x, dim, correction, keepdim)
+    return _mean_square(x, dim, correction, keepdim).astype(x.dtype)
 
 
 def _mean_square(x: np.ndarray, dim: Dims, correction: float, keepdim: bool) -> np.ndarray:
     dims = _dims(dim, x.ndim)
     n = count(x.shape, dims)
+    x = x.astype(np.float64)  # squares of float32 numbers overflow, and their roots need not
     apart = x - (_add(x, axis=dims, keepdims=True) / n if n else np.nan)
     total = np.asarray(_add(apart * apart, axis=dims, keepdims=keepdim))
     free = max(n - correction, 0)
-    if not n or (free == 0 and n == 0):
-        return total * np.nan
-    return total / total.dtype.type(free)
+    return np.asarray(total / np.float64(free) if n else total * np.nan)
 
 
 @variance.gradient("x", "dx = dy · 2 (x − x̄) / (n − correction)")
@@ -57,7 +57,7 @@ def deviation(x: Value, dim: Dims = None, correction: float = 1, keepdim: bool =
     """Standard deviation over axes; see :func:`std`."""
     if x.dtype.kind != "f":
         raise TypeError(f"x is {x.dtype}; only floating tensors have a standard deviation")
-    return np.sqrt(_mean_square(x, dim, correction, keepdim))
+    return np.sqrt(_mean_square(x, dim, correction, keepdim)).astype(x.dtype)
 
 
 @deviation.gradient("x", "dx = dy · (x − x̄) / (n − correction) y, and 0 where y = 0")
@@ -65,7 +65,7 @@ def deviation_dx(
     dy: Value, x: Value, out: Value, dim: Dims, correction: float, keepdim: bool
 ) -> Value:
     none = plain(out) == 0
-    half = where(none, 0.0, dy / (2 * where(none, 1.0, out)))
+    half = choose(none, 0.0, dy / (2 * choose(none, 1.0, out)))
     return variance_dx(half, x, dim, correction, keepdim)
 
 
@@ -275,12 +275,12 @@ def vector_norm_dx(dy: Value, x: Value, out: Value, ord: float, dim: Dims, keepd
         hit = abs(plain(x)) == plain(y)
         return kept * (sign * (hit / hit.sum(_dims(dim, x.ndim), keepdims=True)).astype(x.dtype))
     none = plain(y) == 0
-    safe = where(none, 1.0, y)
+    safe = choose(none, 1.0, y)
     if ord == 2:
-        return kept * where(none, 0.0, x / safe)
+        return kept * choose(none, 0.0, x / safe)
     none = none | (plain(x) == 0)
-    ratio = where(none, 1.0, x * sign / safe)
-    return kept * where(none, 0.0, sign * pow(ratio, ord - 1))
+    ratio = choose(none, 1.0, x * sign / safe)
+    return kept * choose(none, 0.0, sign * pow(ratio, ord - 1))
 
 
 def norm(
@@ -335,7 +335,7 @@ def nansum(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -
     tensor(3.)
     """
     nan = np.isnan(plain(x))
-    return sum(where(nan, 0.0, x) if nan.any() else x, dim, keepdim, dtype)
+    return sum(choose(nan, 0.0, x) if nan.any() else x, dim, keepdim, dtype)
 
 
 def nanmean(x: Any, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> Any:
