@@ -27,7 +27,7 @@ def apply_(operation: Any, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[s
         another shape, or a dtype that does not go into the tensor's; or several elements of
         the tensor lie in one place of memory.
     """
-    name = f"{operation.name}_"
+    name = f"{getattr(operation, 'name', operation.__name__)}_"
     check_writable(tensor, name)
     if not state.grad_enabled:
         return write(tensor, operation(tensor, *args, **kwargs), name)

@@ -10,6 +10,8 @@ from ..engine import Sample, Tensor, op
 from ..engine.inplace import apply_
 from ..engine.op import Value
 from .axes import Shape
+from .cumulative import cumprod, cumsum
+from .diagonal import tril, triu
 from .elementwise import (
     add,
     bitwise_and,
@@ -23,7 +25,11 @@ from .elementwise import (
     sub,
 )
 from .index import getitem, is_basic, plain_index, put_at, two_steps
+from .products import addmm, baddbmm
+from .random import Generator, draws_from
+from .scatter import scatter, scatter_add, scatter_reduce
 from .shape import sum_to
+from .slices import index_add, index_copy, index_fill, index_put, masked_scatter
 
 _row = ((getitem, (1,)),)
 _columns = ((getitem, ((slice(None), slice(0, 3, 2)),)),)
@@ -125,6 +131,36 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return copy_(self, value)
 
 
+def uniform_(
+    self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Replace all elements by uniform random numbers from [low, high)."""
+    return copy_(self, draws_from(generator).uniform(low, high, self.shape))
+
+
+def normal_(
+    self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Replace all elements by normal random numbers."""
+    return copy_(self, draws_from(generator).normal(mean, std, self.shape))
+
+
+def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Replace all elements by 1 with probability `p`, else by 0."""
+    return copy_(self, draws_from(generator).random(self.shape) < p)
+
+
+def _in_place(operation: Any) -> Any:
+    """Make the in-place method of a function that is composed of operations."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return apply_(operation, self, args, kwargs)
+
+    method.__name__ = f"{operation.__name__}_"
+    method.__doc__ = f"In-place version of :meth:`{operation.__name__}`; returns the tensor itself."
+    return method
+
+
 def _augmented(operation: Any) -> Any:
     def method(self: Tensor, other: Any) -> Tensor:
         return apply_(operation, self, (other,), {})
@@ -133,7 +169,11 @@ def _augmented(operation: Any) -> Any:
 
 
 setattr(Tensor, "__setitem__", _setitem)  # noqa: B010
-for _method in (copy_, zero_, fill_):
+_COMPOSED: tuple[Any, ...] = (
+    addmm, baddbmm, cumprod, cumsum, index_add, index_copy, index_fill, index_put, masked_scatter,
+    scatter, scatter_add, scatter_reduce, tril, triu,
+)  # fmt: skip
+for _method in (copy_, zero_, fill_, uniform_, normal_, bernoulli_, *map(_in_place, _COMPOSED)):
     setattr(Tensor, _method.__name__, _method)
 _AUGMENTED: dict[str, Any] = {
     "add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide,

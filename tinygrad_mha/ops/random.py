@@ -87,7 +87,7 @@ def generator() -> np.random.Generator:
     return _source.generator.numpy
 
 
-def _draws_from(given: Generator | None) -> np.random.Generator:
+def draws_from(given: Generator | None) -> np.random.Generator:
     return generator() if given is None else given.numpy
 
 
@@ -127,7 +127,7 @@ def rand(
     (2, 3)
     """
     wanted, shape = _floating("rand", dtype), sizes("rand", size)
-    values = _draws_from(generator).random(shape)
+    values = draws_from(generator).random(shape)
     below_one = np.nextafter(wanted.type(1), wanted.type(0))  # which rounding may reach otherwise
     return Tensor(np.minimum(values.astype(wanted), below_one), requires_grad)
 
@@ -158,7 +158,7 @@ def randn(
     (2, 3)
     """
     wanted, shape = _floating("randn", dtype), sizes("randn", size)
-    return Tensor(_draws_from(generator).standard_normal(shape).astype(wanted), requires_grad)
+    return Tensor(draws_from(generator).standard_normal(shape).astype(wanted), requires_grad)
 
 
 def rand_like(
@@ -221,7 +221,7 @@ def randint(
         raise TypeError("randint: the size is missing; write randint(low, high, (2, 3))")
     if low >= high:
         raise ValueError(f"randint: low is {low}, high is {high}; low has to be below high")
-    values = _draws_from(generator).integers(low, high, sizes("randint", (size,)))
+    values = draws_from(generator).integers(low, high, sizes("randint", (size,)))
     return Tensor(np.asarray(values).astype(dtype_of(dtype, np.int64), copy=False))
 
 
@@ -237,7 +237,7 @@ def randperm(
     [0, 1, 2]
     """
     (count,) = sizes("randperm", (n,))
-    return Tensor(_draws_from(generator).permutation(count).astype(dtype_of(dtype, np.int64)))
+    return Tensor(draws_from(generator).permutation(count).astype(dtype_of(dtype, np.int64)))
 
 
 # -- of a distribution --------------------------------------------------------------
@@ -271,7 +271,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Generator | None = None) 
     probability = np.broadcast_to(plain(input if p is None else p), input.shape)
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("bernoulli: expected probabilities from 0 to 1")
-    drawn = _draws_from(generator).random(input.shape) < probability
+    drawn = draws_from(generator).random(input.shape) < probability
     return Tensor(np.asarray(drawn).astype(input.dtype))
 
 
@@ -324,7 +324,7 @@ def normal(
     if size is not None:
         shape = sizes("normal", (size,))
     wanted = _floating("normal", dtype, given[0].dtype if given else np.float32)
-    values = mu + sigma * _draws_from(generator).standard_normal(shape)
+    values = mu + sigma * draws_from(generator).standard_normal(shape)
     return Tensor(np.asarray(values).astype(wanted), requires_grad)
 
 
@@ -382,7 +382,7 @@ def multinomial(
             f"multinomial: {num_samples} samples of {weights.shape[-1]} positions need "
             "replacement=True"
         )
-    p, source = weights.astype(np.float64), _draws_from(generator)
+    p, source = weights.astype(np.float64), draws_from(generator)
     if not replacement:  # the first of exponential clocks that run at these rates
         clocks = p / source.standard_exponential(p.shape)
         return Tensor(np.argsort(-clocks, axis=-1, kind="stable")[..., :num_samples].copy())

@@ -129,7 +129,7 @@ class _Drawing:
 
     def _frame_label(self, path: str, kind: str) -> str:
         name, beside = (kind, "") if path in ("", kind) else (path, kind)
-        faint = f'<FONT POINT-SIZE="10" COLOR="{self.theme.faint}">  {label(beside)}</FONT>'
+        faint = f'<FONT POINT-SIZE="10" COLOR="{self.theme.faint}">     {label(beside)}</FONT>'
         return (
             f'<<FONT POINT-SIZE="11" COLOR="{self.theme.ink}"><B>{label(name, 60)}</B></FONT>'
             f"{faint if beside else ''}>"
