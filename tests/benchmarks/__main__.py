@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,82 @@ def layers(quick: bool) -> Iterator[Row]:
         )
 
 
+def _mlp(lib: Any, sizes: tuple[int, ...]) -> Any:
+    inner: list[Any] = []
+    for a, b in pairwise(sizes):
+        inner += [lib.nn.Linear(a, b), lib.nn.ReLU()]
+    return lib.nn.Sequential(*inner[:-1])
+
+
+class TorchGPT(torch.nn.Module):
+    """The same decoder-only transformer as ``tm.nn.GPT``, from PyTorch's own layers."""
+
+    def __init__(self, vocabulary: int, length: int, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.tokens = torch.nn.Embedding(vocabulary, width)
+        self.positions = torch.nn.Embedding(length, width)
+        layer = torch.nn.TransformerEncoderLayer(
+            width, heads, 4 * width, 0.0, torch.nn.functional.gelu, batch_first=True,
+            norm_first=True,
+        )  # fmt: skip
+        norm = torch.nn.LayerNorm(width)
+        self.blocks = torch.nn.TransformerEncoder(layer, depth, norm, enable_nested_tensor=False)
+        self.head = torch.nn.Linear(width, vocabulary)
+        mask = torch.nn.Transformer.generate_square_subsequent_mask(length)
+        self.register_buffer("mask", mask)
+
+    def forward(self, tokens: Any) -> Any:
+        x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1]))
+        return self.head(self.blocks(x, mask=self.mask, is_causal=True))
+
+
+def _step(lib: Any, model: Any, loss: Callable[[], Any]) -> Work:
+    optimizer = lib.optim.AdamW(list(model.parameters()), lr=1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return step
+
+
+def training(quick: bool) -> Iterator[Row]:
+    """P5, P6: one training step, eager: forward, backward, AdamW."""
+    rng = np.random.default_rng(0)
+    for sizes, batch in (((2, 16, 16, 1), 32), ((64, 128, 64, 10), 64)):
+        works = []
+        for lib in (tm, torch):
+            model, x = _mlp(lib, sizes), lib.randn(batch, sizes[0])
+            if sizes[-1] == 1:
+                y = lib.randn(batch, 1)
+
+                def loss(model: Any = model, x: Any = x, y: Any = y) -> Any:
+                    apart = model(x) - y
+                    return (apart * apart).mean()
+            else:
+                y = lib.tensor(rng.integers(0, sizes[-1], batch))
+
+                def loss(model: Any = model, x: Any = x, y: Any = y, lib: Any = lib) -> Any:
+                    return lib.nn.functional.cross_entropy(model(x), y)
+
+            works.append(_step(lib, model, loss))
+        yield Row(f"P5 training step, backward included: MLP {sizes}, batch {batch}", *works)
+    models = [(32, 4, 1, 16, 8)] if quick else [(32, 4, 1, 16, 8), (128, 4, 4, 64, 12)]
+    for width, heads, depth, length, batch in models:
+        works, text = [], rng.integers(0, 65, (batch, length + 1))
+        ours = tm.nn.GPT(65, length, embed_dim=width, num_heads=heads, num_layers=depth)
+        for lib, model in ((tm, ours), (torch, TorchGPT(65, length, width, heads, depth))):
+            tokens, targets = lib.tensor(text[:, :-1]), lib.tensor(text[:, 1:].reshape(-1))
+
+            def loss(m: Any = model, x: Any = tokens, y: Any = targets, lib: Any = lib) -> Any:
+                return lib.nn.functional.cross_entropy(m(x).reshape(-1, 65), y)
+
+            works.append(_step(lib, model, loss))
+        shape = f"width {width}, {heads} heads, {depth} layers, {batch} × {length} tokens"
+        yield Row(f"P6 training step, backward included: GPT {shape}", *works)
+
+
 def peak(seconds: float) -> float:
     """Operations a second of the best product that the others reach: the limit, nearly."""
     (a,) = _arrays((768, 768))
@@ -187,7 +264,7 @@ def main() -> None:
         limit = peak(2.0)
         print(f"\n{threads} thread(s); the best product reaches {limit / 1e9:.0f} GFLOP/s\n")
         print(HEADER + "\n|" + "---|" * (HEADER.count("|") - 1))
-        for section in (products, softmaxes, attentions, layers):
+        for section in (products, softmaxes, attentions, layers, training):
             ratios = []
             for row in section(options.quick):
                 if not row.name.startswith(options.only):

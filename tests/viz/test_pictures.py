@@ -54,7 +54,9 @@ def test_hostile_names_are_only_text(name: str, tmp_path: Path) -> None:
     for graph in (attention([name, name, "b"], title=name), hostile_model(name)):
         safe(graph.to_svg())
         graph.to_json().encode("ascii")
-        graph.table()
+        table = graph.table()
+        assert max(map(len, table.splitlines())) < 400  # a long name is cut
+        assert table.replace("\n", "").isprintable()  # and none steers the terminal
         page = graph.to_html()
         assert page.count("</script>") == 2  # the data's and the program's own
         for suffix in ("svg", "dot", "json", "html"):

@@ -43,7 +43,8 @@ def table(data: Trace) -> str:
     lines = _aligned(rows)
     for attention in data.attentions:
         where = "" if attention.module is None else data.modules[attention.module].path
-        lines.append(f"\n{where or 'attention'}: {attention.proof.words()}")
+        name = _cut(_visible(where), WIDEST["module"], front=True) or "attention"
+        lines.append(f"\n{name}: {attention.proof.words()}")
         lines.append("head  entropy  peak  to self  previous  first  ‖contribution‖  ‖gradient‖")
         lines += [
             f"{lane.head + 1:>4}  {lane.entropy:7.2f}  {lane.peak:4.2f}  {lane.to_self:7.2f}  "
@@ -58,7 +59,7 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows of cells as lines; the first row is the titles."""
     titles = rows[0]
     columns = [
-        [_cut(cell, WIDEST.get(title), front=title == "module") for cell in column]
+        [_cut(_visible(cell), WIDEST.get(title), front=title == "module") for cell in column]
         for title, column in zip(titles, zip(*rows, strict=True), strict=True)
         if title == "#" or any(column[1:])
     ]
@@ -77,10 +78,18 @@ def _cut(text: str, width: int | None, *, front: bool = False) -> str:
     """Shorten to a width, with an ellipsis where something is missing."""
     if width is None or _cells(text) <= width:
         return text
-    cut = list(text)
-    while cut and sum(map(_cells, cut)) > width - 1:
-        cut.pop(0 if front else -1)
-    return "…" + "".join(cut) if front else "".join(cut).rstrip() + "…"
+    kept, room = 0, width - 1
+    for character in reversed(text) if front else text:
+        room -= _cells(character)
+        if room < 0:
+            break
+        kept += 1
+    return "…" + text[len(text) - kept :] if front else text[:kept].rstrip() + "…"
+
+
+def _visible(text: str) -> str:
+    """Show what a terminal would obey, such as a line's end or a change of direction, as a dot."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "·" for c in text)
 
 
 def _cells(text: str) -> int:
