@@ -102,9 +102,10 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
            [3.]])
     """
     product: Array
-    if a.ndim == b.ndim == 2 and bias is None and a.shape[1] == b.shape[0] and a.dtype is b.dtype:
+    plain = bias is None or (bias.shape == b.shape[1:] and bias.dtype is a.dtype)
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype and plain:
         # the shortest way: for small matrices, each further check would be felt
-        product = _backend(a).matmul(a, b)
+        product = _backend(a).matmul(a, b, bias)
         return product
     if a.dtype != b.dtype:
         raise TypeError(

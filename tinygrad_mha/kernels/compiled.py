@@ -155,9 +155,12 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
         a = _aligned(a)
     if not b.flags.c_contiguous:
         b = _aligned(b)
-    if a.ndim == 2 and b.ndim == 2 and bias is None and 0 < a.size * b.shape[1] <= SHORT_PRODUCTS:
+    if a.ndim == 2 and b.ndim == 2 and 0 < a.size * b.shape[1] <= SHORT_PRODUCTS:
         c = np.empty((a.shape[0], b.shape[1]), a.dtype)
-        run(a, b, c, _none_of(a.dtype), False, _ONE, 0, 1)
+        if bias is None:
+            run(a, b, c, _none_of(a.dtype), False, _ONE, 0, 1)
+        else:
+            run(a, b, c, bias, True, _ONE, 0, 1)
         return c
     n, k = a.shape[-2:]
     m = b.shape[-1]

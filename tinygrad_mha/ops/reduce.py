@@ -153,6 +153,18 @@ def mean_dx(dy: Value, x_shape: Shape, dim: Dims, keepdim: bool) -> Value:
     return expand(keep(dy, dim, keepdim, x_shape) * (1.0 / n if n else np.nan), x_shape)
 
 
+@mean.fused_gradient
+def mean_backward(
+    dy: np.ndarray, wanted: list[int], x_shape: Shape, dim: Dims, keepdim: bool
+) -> tuple[np.ndarray]:
+    """Fill one number in where the mean is over everything, as that of a loss is."""
+    if dim is not None or dy.size != 1 or 0 in x_shape:
+        return (mean_dx(dy, x_shape, dim, keepdim),)
+    dx = np.empty(x_shape, dy.dtype)
+    dx.fill(dy.item() / dx.size)
+    return (dx,)
+
+
 def count(shape: Shape, dims: tuple[int, ...]) -> int:
     """Count the elements along axes."""
     n = 1
