@@ -31,8 +31,13 @@ from .ops import __all__ as _operations
 __version__ = "0.1.0"
 
 # ∞ and nan are values here, as in PyTorch; autograd.detect_anomaly finds where they begin.
-# NumPy's warnings about them are silenced for the lines of this package only.
-warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tinygrad_mha\.(ops|kernels)\.")
+# NumPy's warnings about them are silenced, for the lines of this package only.
+warnings.filterwarnings(
+    "ignore",
+    message="(divide by zero|invalid value|overflow|underflow) encountered",
+    category=RuntimeWarning,
+    module=r"tinygrad_mha\.(ops|kernels)\.",
+)
 
 
 def save(
