@@ -217,6 +217,34 @@ def test_a_saved_value_that_was_changed_is_found(write: Callable[[tm.Tensor], An
         y.sum().backward()
 
 
+def test_a_value_that_no_gradient_needs_may_be_changed() -> None:
+    x = leaf(3)
+    y = x * 1.0
+    z = y * 2.0  # saves y, for a gradient of the 2 that nobody wants
+    y.zero_()
+    z.sum().backward()
+    assert x.grad.tolist() == [2.0] * 3
+
+
+def test_what_a_function_of_ones_own_saved_is_watched_too() -> None:
+    class Square(tm.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: tm.Tensor) -> tm.Tensor:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, grad: tm.Tensor) -> Any:
+            return grad * 2 * ctx.saved_tensors[0]
+
+    x = leaf(3)
+    y = x * 1.0
+    z = Square.apply(y)
+    y.zero_()
+    with pytest.raises(RuntimeError, match="Square needs a value"):
+        z.sum().backward()
+
+
 def test_a_value_that_nobody_saved_may_be_changed() -> None:
     x = leaf(3)
     y = x + 1.0

@@ -289,7 +289,7 @@ def _walk(
                 "freed; pass retain_graph=True to the first backward to go through it again"
             )
         if node.sequence < memory.last_write:
-            _check_unwritten(node, saved)
+            _check_unwritten(node, wanted, saved)
         gradients = _gradients(node, dy, wanted, saved, create_graph)
         if state.anomaly:
             _examine(node, wanted, saved, gradients)
@@ -328,9 +328,10 @@ def _walk(
             captured[leaf] = whole
 
 
-def _check_unwritten(node: Node, saved: tuple[Any, ...]) -> None:
+def _check_unwritten(node: Node, wanted: list[int], saved: tuple[Any, ...]) -> None:
     """Refuse to use saved values that were changed in place after they were saved."""
-    overwritten = memory.written_since(node.sequence, saved)
+    # those only that the rules of the wanted inputs take: x · 2 does not need x
+    overwritten = memory.written_since(node.sequence, node.op.needed(wanted, saved))
     if overwritten is not None:
         raise RuntimeError(
             f"backward: {node.name} needs a value of shape {overwritten.shape} that it saved for "

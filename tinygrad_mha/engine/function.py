@@ -177,6 +177,11 @@ class FunctionOp:
         given, _, whole = self.function._record(args)
         return given if whole is None else whole
 
+    def needed(self, wanted: list[int], saved: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the forward kept, as arrays."""
+        (context,) = saved
+        return tuple(kept.data for kept in context._saved if isinstance(kept, Tensor))
+
     def gradients(
         self, dy: Any, wanted: list[int], saved: tuple[Any, ...], fused: bool
     ) -> list[Any]:

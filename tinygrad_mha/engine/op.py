@@ -420,6 +420,11 @@ class Op(Generic[P]):
 
     # -- backward -------------------------------------------------------------------
 
+    def needed(self, wanted: list[int], saved: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Those of the saved values that the rules of the inputs at positions `wanted` take."""
+        picks = [self.plan[0 if self.variadic else i][2] for i in wanted]
+        return tuple(value for pick in picks for value in pick(saved))
+
     def gradients(
         self, dy: Value, wanted: list[int], saved: tuple[Any, ...], fused: bool
     ) -> list[Value]:
