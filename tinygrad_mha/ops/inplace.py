@@ -87,7 +87,15 @@ def assign_dvalue(dy: Value, value_shape: Shape, steps: Any) -> Value:
 )
 def overwrite(x: Value, value: Value) -> Value:
     """Forget `x` for another value that broadcasts to its shape."""
-    return np.array(np.broadcast_to(value, x.shape), dtype=x.dtype)
+    y = np.empty_like(x)
+    try:
+        np.copyto(y, value, casting="unsafe")
+    except ValueError:
+        raise ValueError(
+            f"a value of shape {np.shape(value)} does not broadcast to the {x.shape} that is "
+            "written to"
+        ) from None
+    return y
 
 
 @overwrite.gradient("x", "dx = 0")

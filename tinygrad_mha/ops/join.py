@@ -91,8 +91,11 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     parts = tuple(tensors)
     if not parts:
         raise ValueError("stack: expected at least one tensor")
-    if len(shapes := {p.shape for p in parts}) > 1:
-        raise ValueError(f"stack: the shapes differ, there are {sorted(shapes)}; use cat")
+    if len({p.shape for p in parts}) > 1:
+        raise ValueError(
+            f"stack: the shapes differ: {', '.join(str(tuple(p.shape)) for p in parts)}; cat joins "
+            "tensors that differ along one axis"
+        )
     dim = from_left(dim, parts[0].ndim + 1)
     return concatenate(*(unsqueeze(p, dim) for p in parts), dim=dim)
 
