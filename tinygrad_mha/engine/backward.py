@@ -51,9 +51,7 @@ def backward(
     create_graph: bool = False,
 ) -> None:
     """Add the gradients of `tensors` to ``.grad`` of the leaves; see ``Tensor.backward``."""
-    with np.errstate(
-        all="ignore"
-    ):  # ∞ and nan are values, as in PyTorch; detect_anomaly finds them
+    with np.errstate(all="ignore"):  # ∞ and nan are values; detect_anomaly finds them
         for _ in _walk(
             *_roots(tensors, gradients),
             retain_graph=create_graph if retain_graph is None else retain_graph,
@@ -246,8 +244,8 @@ def _walk(
     """Walk back from `roots`; the one loop behind backward, grad and steps.
 
     `captured` is a dict to fill instead of ``.grad``. Nodes below `floor` are the end of the
-    way. Unless someone watches, nothing is
-    yielded and the generator runs through in a single step.
+    way. Unless someone watches, nothing is yielded and the generator runs through in a single
+    step.
     """
     waiting: list[tuple[int, Node]] = []
     arrived: dict[Node, Any] = {}

@@ -129,7 +129,7 @@ class Tensor:
         if view is None or view.epoch == view.base._epoch:
             return
         with enable_grad():
-            again = view.replay(view.base)
+            again = replay(view.base, view.steps)
         view.epoch = view.base._epoch
         self._grad_fn, self._requires_grad = again._grad_fn, again._requires_grad
 
@@ -460,11 +460,12 @@ class View:
         step = ((operation, params),)
         return cls(source, step) if before is None else cls(before.base, before.steps + step)
 
-    def replay(self, base: Any) -> Any:
-        """Make the same view of another tensor, or array, of the base's shape."""
-        for operation, params in self.steps:
-            base = operation(base, *params)
-        return base
+
+def replay(x: Any, steps: tuple[tuple[Any, tuple[Any, ...]], ...]) -> Any:
+    """Apply the steps of a :class:`View` to a tensor, or an array, of its base's shape."""
+    for operation, params in steps:
+        x = operation(x, *params)
+    return x
 
 
 def weak(value: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from ..engine import Sample, Tensor, op
 from ..engine.inplace import apply_
 from ..engine.op import Value
+from ..engine.tensor import replay
 from .axes import Shape
 from .cumulative import cumprod, cumsum
 from .diagonal import tril, triu
@@ -35,12 +36,6 @@ _row = ((getitem, (1,)),)
 _columns = ((getitem, ((slice(None), slice(0, 3, 2)),)),)
 
 
-def _replay(x: Value, steps: Any) -> Value:
-    for operation, params in steps:
-        x = operation(x, *params)
-    return x
-
-
 @op(
     "y = x, with value in the place of one of its views",
     symbol="[ ] =",
@@ -64,7 +59,7 @@ def assign(x: Value, value: Value, steps: Any) -> Value:
         The views, one of another, each with its parameters.
     """
     y = x.copy()
-    _replay(y, steps)[...] = value
+    replay(y, steps)[...] = value
     return y
 
 
@@ -75,7 +70,7 @@ def assign_dx(dy: Value, steps: Any) -> Value:
 
 @assign.gradient("value", "dvalue = the view of dy")
 def assign_dvalue(dy: Value, value_shape: Shape, steps: Any) -> Value:
-    return sum_to(_replay(dy, steps), value_shape)
+    return sum_to(replay(dy, steps), value_shape)
 
 
 @op(

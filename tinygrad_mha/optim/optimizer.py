@@ -48,7 +48,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no step()")
 
     def zero_grad(self) -> None:
         """Set every gradient to None."""
