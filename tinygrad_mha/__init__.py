@@ -36,7 +36,7 @@ warnings.filterwarnings(
     "ignore",
     message="(divide by zero|invalid value|overflow|underflow) encountered",
     category=RuntimeWarning,
-    module=r"tinygrad_mha\.(ops|kernels)\.",
+    module=r"tinygrad_mha\.(engine|ops|kernels)\.",
 )
 
 

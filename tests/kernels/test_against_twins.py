@@ -350,6 +350,19 @@ def test_exponential_inside_softmax_has_the_digits(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 300_000])
+def test_relu_backward_chooses_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
+    dy, y = rng.standard_normal((2, size)).astype(dtype)
+    y[::3] = np.resize([0.0, -0.0, NAN, np.inf, np.nextafter(dtype(0), dtype(1))], y[::3].shape)
+    dy[::2] = np.resize([NAN, np.inf], dy[::2].shape)
+    found = kernels.relu_backward(dy, y)
+    with kernels.use_backend("numpy"):
+        np.testing.assert_array_equal(found, kernels.relu_backward(dy, y))
+    turned = kernels.relu_backward(dy[::-1], y[::-1])
+    np.testing.assert_array_equal(turned, found[::-1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 100])
 def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
     p, g, m = rng.standard_normal((3, size)).astype(dtype)
@@ -358,8 +371,21 @@ def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
     options: Any = {
         "lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "step": 3,
     }  # fmt: skip
-    kernels.adamw_step(mine[0], g, *mine[1:], **options)
+    kernels.adamw_step([mine[0]], [g], [mine[1]], [mine[2]], **options)
     with kernels.use_backend("numpy"):
-        kernels.adamw_step(theirs[0], g, *theirs[1:], **options)
+        kernels.adamw_step([theirs[0]], [g], [theirs[1]], [theirs[2]], **options)
     for a, b in zip(mine, theirs, strict=True):
         close(a, b, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 100])
+def test_sgd_moves_as_its_twin(size: int, momentum: float, dtype: Any, rng: Any) -> None:
+    p, g, b = rng.standard_normal((3, size)).astype(dtype)
+    mine, theirs = (p.copy(), b.copy()), (p.copy(), b.copy())
+    kernels.sgd_step([mine[0]], [g], [mine[1]], lr=0.01, momentum=momentum)
+    with kernels.use_backend("numpy"):
+        kernels.sgd_step([theirs[0]], [g], [theirs[1]], lr=0.01, momentum=momentum)
+    for mine_, its in zip(mine, theirs, strict=True):
+        close(mine_, its, dtype)

@@ -10,6 +10,7 @@ whole graph beforehand, and in the same order every time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from . import memory
 from .hooks import run
-from .modes import enable_grad, no_grad, state
+from .modes import enable_grad, no_grad, thread
 from .node import Node, fingerprints
 from .op import Rule, describe, plain
 from .tensor import Tensor
@@ -51,13 +52,15 @@ def backward(
     create_graph: bool = False,
 ) -> None:
     """Add the gradients of `tensors` to ``.grad`` of the leaves; see ``Tensor.backward``."""
-    with np.errstate(all="ignore"):  # ∞ and nan are values; detect_anomaly finds them
-        for _ in _walk(
-            *_roots(tensors, gradients),
-            retain_graph=create_graph if retain_graph is None else retain_graph,
-            create_graph=create_graph,
-        ):
-            pass
+    for _ in _walk(
+        *_roots(tensors, gradients),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+    ):
+        pass
+
+
+Tensor._backward = staticmethod(backward)
 
 
 def steps(
@@ -155,14 +158,13 @@ def grad(
                 f"autograd.grad: inputs[{i}] of shape {tensor.shape} does not require a gradient"
             )
     captured: dict[Node | Tensor, Any] = {t.grad_fn or t: None for t in wanted}
-    with np.errstate(all="ignore"):
-        for _ in _walk(
-            *_roots(outputs, grad_outputs),
-            retain_graph=create_graph if retain_graph is None else retain_graph,
-            create_graph=create_graph,
-            captured=captured,
-        ):
-            pass
+    for _ in _walk(
+        *_roots(outputs, grad_outputs),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        captured=captured,
+    ):
+        pass
     found = [captured[t.grad_fn or t] for t in wanted]
     for i, (tensor, gradient) in enumerate(zip(wanted, found, strict=True)):
         if gradient is None and not allow_unused:
@@ -220,7 +222,7 @@ def _roots(
                     f"one has shape {root.shape}: reduce it, for example with .sum(), or pass "
                     "gradient="
                 )
-            seed = Tensor(np.ones(root.data.shape, root.data.dtype))
+            seed = Tensor(_one(root.data.dtype, root.data.ndim))
         elif not isinstance(seed, Tensor):
             seed = Tensor(np.asarray(seed, dtype=root.dtype))
         if seed.shape != root.shape:
@@ -229,6 +231,14 @@ def _roots(
             )
         seeds.append(seed)
     return roots, seeds
+
+
+@cache
+def _one(dtype: np.dtype[Any], ndim: int) -> np.ndarray:
+    """Return the number 1 as an array, which nobody may write to: every loss begins with it."""
+    one = np.ones((1,) * ndim, dtype)
+    one.flags.writeable = False
+    return one
 
 
 def _walk(
@@ -265,18 +275,18 @@ def _walk(
             arrived[start] = value
             heappush(waiting, (-start.sequence, start))
     held: dict[Tensor, Any] = {}  # gradients of leaves with hooks
-    index = 0
+    modes, index = thread.modes, 0
     while waiting:
         node = heappop(waiting)[1]
         dy = arrived.pop(node)
         if node.hooks:
             dy = _hooked(node.hooks, dy)
-        if captured is not None and node in captured:
-            captured[node] = dy
-        if node.sequence < floor:
-            continue
         wanted = node.wanted
-        if on_path is not None:
+        if captured is not None and on_path is not None:
+            if node in captured:
+                captured[node] = dy
+            if node.sequence < floor:
+                continue
             wanted = [i for i in wanted if node.inputs[i] in on_path]
             if not wanted:
                 continue  # asked for itself, and nothing below it is
@@ -289,25 +299,26 @@ def _walk(
         if node.sequence < memory.last_write:
             _check_unwritten(node, wanted, saved)
         gradients = _gradients(node, dy, wanted, saved, create_graph)
-        if state.anomaly:
+        if modes.anomaly:
             _examine(node, wanted, saved, gradients)
         if not retain_graph and node.op.saves_values:
             node.saved = None
         flows: list[Flow] = []
-        for i, gradient in zip(wanted, gradients, strict=True):
+        for i, gradient in zip(wanted, gradients):  # noqa: B905  (one each, and this is the loop)
             target = node.inputs[i]
-            met = target in arrived
-            if met:
-                arrived[target] = _sum(arrived[target], gradient)
-            elif type(target) is Node:
-                arrived[target] = gradient
-                heappush(waiting, (-target.sequence, target))
+            if type(target) is Node:
+                met = target in arrived
+                if met:
+                    arrived[target] = _sum(arrived[target], gradient)
+                else:
+                    arrived[target] = gradient
+                    heappush(waiting, (-target.sequence, target))
             elif target.hooks:  # they see the whole gradient, so it waits until all is here
                 met = target in held
                 held[target] = _sum(held[target], gradient) if met else gradient
             elif captured is None:
                 # whoever watches keeps the gradient as it was sent, before the next one is added
-                met = _accumulate(target, gradient, watch or _shares(gradient, dy, gradients))
+                met = _accumulate(target, gradient, watch or _shares(gradient, dy))
             else:
                 before = captured[target]
                 met = before is not None
@@ -346,20 +357,17 @@ def _gradients(
     """Run the rules of one node, and bring what they give to the inputs' shapes and dtypes."""
     op = node.op
     if create_graph:
-        before, state.grad_enabled = state.grad_enabled, True
-        try:
+        with enable_grad():
             found = op.gradients(dy, wanted, _as_tensors(node, saved), fused=False)
             return [_fit(g, node, node.inputs[i]) for g, i in zip(found, wanted, strict=True)]
-        finally:
-            state.grad_enabled = before
     found = op.gradients(dy, wanted, saved, fused=True)
     for k, i in enumerate(wanted):
         gradient, target = found[k], node.inputs[i]
         like = target if type(target) is Node else target.data
         if (
             type(gradient) is not np.ndarray
+            or gradient.dtype is not like.dtype
             or gradient.shape != like.shape
-            or gradient.dtype != like.dtype
         ):
             found[k] = _fit(np.asarray(gradient), node, target)
     return found
@@ -401,15 +409,14 @@ def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
     return gradient if gradient.dtype == target.dtype else gradient.astype(target.dtype)
 
 
-def _shares(gradient: Any, dy: Any, all_gradients: list[Any]) -> bool:
-    """Whether a gradient may share memory with another array that somebody holds."""
-    data = plain(gradient)
-    if data.base is not None or data is plain(dy):
-        return True
-    met = 0
-    for other in all_gradients:
-        met += plain(other) is data
-    return met > 1
+def _shares(gradient: Any, dy: Any) -> bool:
+    """Whether a gradient may share memory with another array that somebody holds.
+
+    Rules give arrays of their own, or `dy`, or views.
+    """
+    if isinstance(gradient, Tensor):
+        gradient, dy = gradient.data, dy.data
+    return gradient is dy or gradient.base is not None
 
 
 def _accumulate(leaf: Tensor, gradient: Any, shared: bool) -> bool:

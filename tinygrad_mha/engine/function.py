@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .modes import no_grad, state
+from .modes import is_grad_enabled, no_grad
 from .node import Node
 from .op import REGISTRY, Rule
 from .tensor import Tensor
@@ -132,7 +132,7 @@ class Function:
         context._outputs = outputs
         wanted = [i for i, wants in enumerate(context.needs_input_grad) if wants]
         flowing = [out.data for out in outputs if context._flows(out)]
-        if not (wanted and flowing and state.grad_enabled):
+        if not (wanted and flowing and is_grad_enabled()):
             return given, context, None
         one = len(flowing) == 1
         whole = flowing[0] if one else np.concatenate([a.reshape(-1) for a in flowing])
@@ -209,7 +209,8 @@ class FunctionOp:
                     f"{getattr(gradient, 'shape', None)} for argument {i}, which has shape "
                     f"{context._shapes[i]}"
                 )
-            gradients.append(gradient.data if fused else gradient)
+            # a view: the class may give out one array twice, or an array that it keeps
+            gradients.append(gradient.data.view() if fused else gradient)
         return gradients
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from .memory import touch
-from .modes import state
+from .modes import is_grad_enabled
+from .node import Node
 from .op import REGISTRY
 from .tensor import Tensor
 
@@ -29,7 +30,7 @@ def apply_(operation: Any, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[s
     """
     name = f"{getattr(operation, 'name', operation.__name__)}_"
     check_writable(tensor, name)
-    if not state.grad_enabled:
+    if not is_grad_enabled():
         return write(tensor, operation(tensor, *args, **kwargs), name)
     # what the operation saves for its gradient must not be what is overwritten
     before = Tensor(tensor.data.copy(), tensor.requires_grad, tensor.grad_fn)
@@ -41,7 +42,7 @@ def apply_(operation: Any, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[s
 def check_writable(tensor: Tensor, name: str) -> None:
     """Refuse to write where autograd, or memory, does not allow it."""
     base = tensor if tensor._view is None else tensor._view.base
-    if state.grad_enabled and base.requires_grad and base.is_leaf:
+    if is_grad_enabled() and base.requires_grad and base.is_leaf:
         what = "" if base is tensor else " a view of"
         raise RuntimeError(
             f"{name}:{what} a leaf of shape {base.shape} that requires a gradient cannot be "
@@ -70,7 +71,7 @@ def write(tensor: Tensor, out: Tensor, name: str) -> Tensor:
         )
     np.copyto(tensor.data, out.data, casting="same_kind")
     touch((tensor.data,))
-    if state.grad_enabled:
+    if is_grad_enabled():
         _rewrite(tensor, out)
     return tensor
 
@@ -87,9 +88,9 @@ def _rewrite(tensor: Tensor, out: Tensor) -> None:
     # recorded by hand: the base has its new values already
     sources = [(t.grad_fn or t) if t.requires_grad else t.data for t in (base, out)]
     wanted = [i for i, t in enumerate((base, out)) if t.requires_grad]
-    base._grad_fn = REGISTRY["assign"].record(
-        [base.data, out.data], sources, wanted, (view.steps,), base.data
-    )
+    assign, params = REGISTRY["assign"], (view.steps,)
+    saved = assign.save([base.data, out.data], params, base.data)
+    base._grad_fn = Node(assign, sources, wanted, params, saved, base.data)
     base._requires_grad = True
     base._epoch += 1
     tensor.refresh()

@@ -11,16 +11,36 @@ if TYPE_CHECKING:
     from .node import Frame
 
 
-class _State(threading.local):
-    """Class attributes are the defaults that every new thread starts with."""
+class Modes:
+    """The switches of one thread, as each new one finds them.
 
-    grad_enabled: bool = True
-    record_origin: bool = False
-    anomaly: bool = False
-    frame: Frame | None = None
+    Attributes
+    ----------
+    grad_enabled : bool
+        Whether operations record a graph.
+    record_origin, anomaly : bool
+        See the context managers of these names.
+    frame : Frame or None
+        The module call in progress.
+    """
+
+    __slots__ = ("anomaly", "frame", "grad_enabled", "record_origin")
+
+    def __init__(self) -> None:
+        self.grad_enabled = True
+        self.record_origin = False
+        self.anomaly = False
+        self.frame: Frame | None = None
 
 
-state = _State()
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.modes = Modes()
+
+
+#: ``thread.modes`` are those of the thread that asks. To ask costs as much as a small
+#: addition of arrays takes, so whoever needs several of them asks once.
+thread = _Thread()
 
 
 def is_grad_enabled() -> bool:
@@ -33,7 +53,7 @@ def is_grad_enabled() -> bool:
     ...     tm.is_grad_enabled()
     False
     """
-    return state.grad_enabled
+    return thread.modes.grad_enabled
 
 
 class _Switch(contextlib.ContextDecorator):
@@ -47,8 +67,9 @@ class _Switch(contextlib.ContextDecorator):
         self._before: list[bool] = []
 
     def __enter__(self) -> Self:
-        self._before.append(getattr(state, self.attribute))
-        setattr(state, self.attribute, self.value)
+        modes = thread.modes
+        self._before.append(getattr(modes, self.attribute))
+        setattr(modes, self.attribute, self.value)
         return self
 
     def __exit__(
@@ -57,7 +78,7 @@ class _Switch(contextlib.ContextDecorator):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        setattr(state, self.attribute, self._before.pop())
+        setattr(thread.modes, self.attribute, self._before.pop())
 
 
 class no_grad(_Switch):
@@ -167,8 +188,9 @@ class detect_anomaly(_Switch):
     attribute, value = "anomaly", True
 
     def __enter__(self) -> Self:
-        self._before.append(state.record_origin)
-        state.record_origin = True
+        modes = thread.modes
+        self._before.append(modes.record_origin)
+        modes.record_origin = True
         return super().__enter__()
 
     def __exit__(
@@ -178,4 +200,4 @@ class detect_anomaly(_Switch):
         traceback: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, traceback)
-        state.record_origin = self._before.pop()
+        thread.modes.record_origin = self._before.pop()

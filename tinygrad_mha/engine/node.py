@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .memory import clock
-from .modes import state
+from .modes import thread
 
 if TYPE_CHECKING:
     from .function import FunctionOp
@@ -113,10 +113,11 @@ class Node:
         self.shape = out.shape
         self.dtype = out.dtype
         self.sequence = next(clock)
-        self.frame = state.frame
-        self.origin: tuple[str, int] | None = _caller() if state.record_origin else None
+        modes = thread.modes
+        self.frame = modes.frame
+        self.origin: tuple[str, int] | None = _caller() if modes.record_origin else None
         self.hooks: dict[int, Any] | None = None
-        self.fingerprints = fingerprints(saved) if state.anomaly else None
+        self.fingerprints = fingerprints(saved) if modes.anomaly else None
 
     @property
     def name(self) -> str:

@@ -44,7 +44,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
-from .modes import state
+from .modes import thread
 from .node import Node
 from .promotion import promote as _promote
 from .tensor import UFUNCS, Tensor, View
@@ -66,6 +66,7 @@ AxisRule: TypeAlias = Callable[
 REGISTRY: dict[str, Op[Any]] = {}
 
 _REQUIRED = inspect.Parameter.empty
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _ALIASES = {"input": 0, "self": 0, "other": 1}
 
 
@@ -202,7 +203,7 @@ class Op(Generic[P]):
         self.param_names = tuple(p.name for p in parameters[count:])
         self._input_defaults = tuple(p.default for p in parameters[:count])
         self._param_defaults = tuple(p.default for p in parameters[count:])
-        self._has_required = _REQUIRED in self._param_defaults
+        self._needs_names = self.variadic or _REQUIRED in self._param_defaults
         self._count = len(self.input_names)
         self._parameters = {p.name for p in parameters}
 
@@ -294,13 +295,10 @@ class Op(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the operation; see ``help`` of its name for the arguments."""
-        given = len(args) - self._count
-        if kwargs or self.variadic or given < 0 or (given == 0 and self._has_required):
-            inputs, params = self._bind(args, kwargs)
-        elif given == 0:
-            inputs, params = args, self._param_defaults
+        if kwargs or len(args) != self._count or self._needs_names:
+            inputs, params = self._arguments(args, kwargs)
         else:
-            inputs, params = self._split(args, given)
+            inputs, params = args, self._param_defaults
         arrays: list[Any] = []  # what is computed with
         sources: list[Any] = []  # where the gradient goes
         wanted: list[int] = []  # positions of the inputs that want one
@@ -309,14 +307,14 @@ class Op(Generic[P]):
             if isinstance(value, Tensor):
                 lifted = True
                 array = value.data
-                arrays.append(array)
                 if value._view is not None:
                     value.refresh()
                 if value._requires_grad:
-                    wanted.append(len(sources))
+                    wanted.append(len(arrays))
                     sources.append(value._grad_fn or value)
                 else:
                     sources.append(array)
+                arrays.append(array)
             else:
                 arrays.append(value)
                 sources.append(value)
@@ -325,8 +323,10 @@ class Op(Generic[P]):
                 _promote(arrays, self._promoted, self.floating)
             if self.variadic:  # what follows *inputs can only be given by name
                 out = self.forward(*arrays, **dict(zip(self.param_names, params, strict=True)))
-            else:
+            elif params:
                 out = self.forward(*arrays, *params)
+            else:
+                out = self.forward(*arrays)
         except (TypeError, ValueError, IndexError) as error:
             raise self._explain(error, inputs) from error
         extras: tuple[Any, ...] = ()
@@ -337,35 +337,25 @@ class Op(Generic[P]):
             return out
         if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
             out = np.asarray(out)
-        if not (wanted and self.rules and state.grad_enabled and out.dtype.kind == "f"):
-            result = Tensor(out)
+        if wanted and self.rules and out.dtype.kind == "f" and thread.modes.grad_enabled:
+            saved = self.save(arrays, params, out, extras)
+            result = Tensor(out, True, Node(self, sources, wanted, params, saved, out))
         else:
-            result = Tensor(out, True, self.record(arrays, sources, wanted, params, out, extras))
+            result = Tensor(out)
         if self.view and out.base is not None:
             result._view = View.of(inputs[0], self, params, out)
         return result
 
-    def record(
+    def save(
         self,
         arrays: list[Any],
-        sources: list[Any],
-        wanted: list[int],
         params: tuple[Any, ...],
         out: np.ndarray,
         extras: tuple[Any, ...] = (),
-    ) -> Node:
-        """Make the node of a call that has been computed."""
-        saved = self._save(arrays, params, out, extras)
-        return Node(self, sources, wanted, params, saved, out)
-
-    def _save(
-        self,
-        arrays: list[Any],
-        params: tuple[Any, ...],
-        out: np.ndarray,
-        extras: tuple[Any, ...],
     ) -> tuple[Any, ...]:
         """Pick what the rules asked for, out of everything that a call knows."""
+        if not self.saved_names:
+            return ()
         named = [tuple(arrays)] if self.variadic else arrays
         if not self._saves_shapes:
             return self._pick((*named, *params, out, *extras))
@@ -374,8 +364,13 @@ class Op(Generic[P]):
             (*named, *params, out, *extras, *([tuple(shapes)] if self.variadic else shapes))
         )
 
-    def _split(self, args: tuple[Any, ...], given: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Sort positional arguments into inputs and params."""
+    def _arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Sort the arguments into inputs and params; quickly where all stand in their places."""
+        given = len(args) - self._count
+        if kwargs or self.variadic or given <= 0:
+            return self._bind(args, kwargs)
         params = args[self._count :] + self._param_defaults[given:]
         if given > len(self._param_defaults) or _REQUIRED in params[given:]:
             return self._bind(args, {})  # which says what is wrong
@@ -443,7 +438,7 @@ class Op(Generic[P]):
         """
         if fused and self.fused is not None:
             every = self.fused.function(dy, wanted, *self._pickers["*"](saved))
-            return [every[i] for i in wanted]
+            return [every[i] for i in wanted] if len(wanted) < len(every) else list(every)
         found = []
         for i in wanted:
             name, rule, pick = self.plan[0 if self.variadic else i]
@@ -524,15 +519,15 @@ def _as_inplace(operation: Op[Any]) -> Callable[..., Any]:
 
 def _alike(arrays: list[Any]) -> bool:
     """Whether nothing has to be promoted: the usual case, told without looking closely."""
-    first = arrays[0]
-    if type(first) is not np.ndarray or first.dtype.char not in "fd":
+    first, last = arrays[0], arrays[-1]
+    if len(arrays) > 2 or type(first) is not np.ndarray:
         return False
-    if len(arrays) == 1:
-        return True
-    second = arrays[1]
-    if type(second) is np.ndarray:
-        return len(arrays) == 2 and second.dtype is first.dtype
-    return len(arrays) == 2 and type(second) in (float, int)
+    dtype = first.dtype
+    if dtype is not _FLOAT32 and dtype is not _FLOAT64:
+        return False
+    if type(last) is np.ndarray:
+        return last.dtype is dtype
+    return type(last) is float or type(last) is int
 
 
 def _picker(

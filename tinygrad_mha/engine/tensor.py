@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ class Tensor:
     ) -> None:
         if type(data) is not np.ndarray:
             data = _as_array(data)
-        if requires_grad and data.dtype.kind != _FLOATING:
+        if requires_grad and grad_fn is None and data.dtype.kind != _FLOATING:
             raise RuntimeError(
                 f"requires_grad: only floating tensors carry a gradient, this one is {data.dtype}; "
                 "convert it first, for example with .float()"
@@ -80,6 +80,10 @@ class Tensor:
         self.retains_grad = False
         self.hooks: dict[int, Any] | None = None
         self._grad: Tensor | None = None
+
+    #: Of :mod:`.backward`, which puts it here: it builds on this file, and an import inside
+    #: the method would be felt.
+    _backward: ClassVar[Callable[..., None]]
 
     if TYPE_CHECKING:
         # Operations attach themselves as methods when they register: tensor.exp(), tensor.sum(0), …
@@ -426,9 +430,7 @@ class Tensor:
         >>> w.grad
         tensor(6.)
         """
-        from .backward import backward
-
-        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+        self._backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
 
 class View:

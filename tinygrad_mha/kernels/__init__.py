@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -427,11 +427,35 @@ def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
     return reference.embedding_backward(dy, index, rows)
 
 
+def relu_backward(dy: Array, y: Array) -> Array:
+    """Gradient of max(x, 0).
+
+    Parameters
+    ----------
+    dy, y : ndarray
+        Incoming gradient, and the output, of one shape and dtype.
+
+    Returns
+    -------
+    ndarray
+        `dy`, with 0 where y ≤ 0; where y is nan the gradient passes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> kernels.relu_backward(np.array([5.0, np.inf]), np.array([2.0, 0.0]))
+    array([5., 0.])
+    """
+    dx: Array = _backend(y).relu_backward(dy, y)
+    return dx
+
+
 def adamw_step(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    means: Sequence[Array],
+    squares: Sequence[Array],
     *,
     lr: float,
     beta1: float,
@@ -440,24 +464,65 @@ def adamw_step(
     weight_decay: float,
     step: int,
 ) -> None:
-    """One step of AdamW, in place (Loshchilov and Hutter 2019, algorithm 2).
+    """One step of AdamW for many parameters, in place (Loshchilov and Hutter 2019, algorithm 2).
 
     Parameters
     ----------
-    param, grad, m, v : ndarray
-        Of one shape and dtype: what is learned, its gradient, the running means of the
-        gradient and of its square.
+    params, grads, means, squares : sequence of ndarray
+        For each parameter four arrays of one length, ``(n,)``, all of one dtype: what is
+        learned, its gradient, the running means of the gradient and of its square. Those
+        that change are consecutive in memory.
     lr, beta1, beta2, eps, weight_decay : float
         The algorithm's.
     step : int
         Counts from 1; corrects the means for having begun at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> p, g, m, v = np.ones(1), np.ones(1), np.zeros(1), np.zeros(1)
+    >>> kernels.adamw_step(
+    ...     [p], [g], [m], [v], lr=0.5, beta1=0.9, beta2=0.999, eps=0.0, weight_decay=0.0, step=1
+    ... )
+    >>> p
+    array([0.5])
     """
-    keep, rate = 1 - lr * weight_decay, lr / (1 - beta1**step)
-    root = math.sqrt(1 - beta2**step)
-    if param.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous:
-        _backend(param).adamw(param, grad, m, v, keep, rate, beta1, beta2, root, eps)
-    else:
-        reference.adamw(param, grad, m, v, keep, rate, beta1, beta2, root, eps)
+    _backend(params[0]).adamw(
+        params, grads, means, squares, 1 - lr * weight_decay, lr / (1 - beta1**step),
+        beta1, beta2, math.sqrt(1 - beta2**step), eps,
+    )  # fmt: skip
+
+
+def sgd_step(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    velocities: Sequence[Array],
+    *,
+    lr: float,
+    momentum: float,
+) -> None:
+    """One step of gradient descent with momentum for many parameters, in place (Polyak 1964).
+
+    Parameters
+    ----------
+    params, grads, velocities : sequence of ndarray
+        For each parameter three arrays of one length, ``(n,)``, all of one dtype: what is
+        learned, its gradient, what is left of the steps before. Those that change are
+        consecutive in memory.
+    lr, momentum : float
+        b ← momentum · b + g, then p ← p − lr · b.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> p, g, b = np.ones(1), np.ones(1), np.zeros(1)
+    >>> kernels.sgd_step([p], [g], [b], lr=0.5, momentum=0.0)
+    >>> p
+    array([0.5])
+    """
+    _backend(params[0]).sgd(params, grads, velocities, lr, momentum)
 
 
 # NumPy's own are vectorised, and as fast as ours would be
@@ -484,7 +549,9 @@ __all__ = [
     "logsumexp",
     "matmul",
     "on_compile",
+    "relu_backward",
     "set_num_threads",
+    "sgd_step",
     "sigmoid",
     "softmax",
     "softmax_backward",

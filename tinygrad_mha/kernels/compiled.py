@@ -8,7 +8,7 @@ themselves have been checked by the caller.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -61,10 +61,12 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     ),
     elements.gelu_tanh: lambda t: (_in(t, 1), _out(t, 1), _i, _i),
     elements.gelu_tanh_backward: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
+    elements.relu_backward: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
     elements.erf: lambda t: (_in(t, 1), _out(t, 1), _i, _i),
     elements.adamw: lambda t: (
         _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
     ),
+    elements.sgd: lambda t: (_out(t, 1), _in(t, 1), _out(t, 1), _f8, _f8),
     fused.attention: lambda t: (
         *(3 * (_in(t, 3),)), _in(types.uint8, 2), _b, _in(t, 2), _b, _out(types.int64, 2),
         _b, _f8, _out(t, 3), _out(t, 2), _i, _i,
@@ -426,6 +428,18 @@ def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
     return dx.reshape(x.shape)
 
 
+def relu_backward(dy: Array, y: Array) -> Array:
+    """Dy, but 0 where y ≤ 0."""
+    run = _kernel(elements.relu_backward, y.dtype)
+    dx = np.empty(y.shape, y.dtype)
+    flat_dy, flat, flat_dx = dy.ravel(), y.ravel(), dx.ravel()
+    if flat.size < PARALLEL_NUMBERS:
+        run(flat_dy, flat, flat_dx, 0, flat.size)
+    else:
+        _share(lambda i, j: run(flat_dy, flat, flat_dx, i, j), flat.size, flat.size, 64)
+    return dx
+
+
 def erf(x: Array) -> Array:
     """2/√π ∫₀ˣ e^(−t²) dt."""
     run = _kernel(elements.erf, x.dtype)
@@ -436,12 +450,20 @@ def erf(x: Array) -> Array:
 
 
 def adamw(
-    p: Array, g: Array, m: Array, v: Array,
-    keep: float, rate: float, beta1: float, beta2: float, root: float, eps: float,
+    params: Sequence[Array], grads: Sequence[Array],
+    means: Sequence[Array], squares: Sequence[Array], *options: float,
 ) -> None:  # fmt: skip
-    """P ← p · keep − rate · m / (√v / root + eps), after m and v have taken g in."""
-    run = _kernel(elements.adamw, p.dtype)
-    run(
-        p.reshape(-1), g.reshape(-1), m.reshape(-1), v.reshape(-1),
-        keep, rate, beta1, beta2, root, eps,
-    )  # fmt: skip
+    """P ← P · keep − rate · M / (√V / root + eps), after M and V have taken G in; for each P."""
+    run = _kernel(elements.adamw, params[0].dtype)
+    for p, g, m, v in zip(params, grads, means, squares, strict=True):
+        run(p, g, m, v, *options)
+
+
+def sgd(
+    params: Sequence[Array], grads: Sequence[Array], velocities: Sequence[Array],
+    rate: float, momentum: float,
+) -> None:  # fmt: skip
+    """B ← momentum · B + G, then P ← P − rate · B; for each P."""
+    run = _kernel(elements.sgd, params[0].dtype)
+    for p, g, b in zip(params, grads, velocities, strict=True):
+        run(p, g, b, rate, momentum)

@@ -21,11 +21,13 @@ from .simd import (
     store,
     store_first,
     sub,
+    where_less,
 )
 
 _cubic = number(0.044715)
 _slope = number(2 * math.sqrt(2 / math.pi))
 _three, _one = number(3.0), number(1.0)
+_least = number(2.0**-149, 2.0**-1074)  # the smallest numbers above 0
 
 
 @inner
@@ -72,6 +74,23 @@ def gelu_tanh_backward(DY, X, DX, first, last):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def relu_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = DY, but 0 where Y ≤ 0; where Y is nan the gradient passes."""
+    lanes, dy, y, dx = LANES32 * 4 // Y.itemsize, memory(DY), memory(Y), memory(DX)
+    none = Y.dtype.type(0)
+    zeros = splat(none)
+    whole = first + (last - first) // lanes * lanes
+    for i in range(first, whole, lanes):
+        above = load(y, i)
+        store(dx, i, where_less(above, _least(above), zeros, load(dy, i)))
+    if whole < last:
+        rest = last - whole
+        above = load_first(y, whole, rest, none)
+        passed = where_less(above, _least(above), zeros, load_first(dy, whole, rest, none))
+        store_first(dx, whole, rest, passed)
+
+
+@kernel
 def erf(X, Y, first, last):  # type: ignore[no-untyped-def]
     """Y = erf(X), one number at a time: the C library's, to the last digit."""
     for i in range(first, last):
@@ -115,3 +134,26 @@ def adamw(P, G, M, V, keep, rate, beta1, beta2, root, eps):  # type: ignore[no-u
         store_first(p, whole, rest, a)
         store_first(m, whole, rest, b)
         store_first(v, whole, rest, c)
+
+
+@kernel
+def sgd(P, G, B, rate, momentum):  # type: ignore[no-untyped-def]
+    """P ← P − rate · B, after B ← momentum · B + G; without momentum B is not looked at."""
+    n, lanes = P.size, LANES32 * 4 // P.itemsize
+    p, g, b = memory(P), memory(G), memory(B)
+    kind = P.dtype.type
+    none, down, keep = kind(0), splat(kind(-rate)), splat(kind(momentum))
+    whole = n // lanes * lanes
+    for i in range(0, whole, lanes):
+        change = load(g, i)
+        if momentum != 0:
+            change = fma(keep, load(b, i), change)
+            store(b, i, change)
+        store(p, i, fma(down, change, load(p, i)))
+    if whole < n:
+        rest = n - whole
+        change = load_first(g, whole, rest, none)
+        if momentum != 0:
+            change = fma(keep, load_first(b, whole, rest, none), change)
+            store_first(b, whole, rest, change)
+        store_first(p, whole, rest, fma(down, change, load_first(p, whole, rest, none)))

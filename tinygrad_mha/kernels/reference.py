@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -179,14 +180,33 @@ def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
     return dw
 
 
+def relu_backward(dy: Array, y: Array) -> Array:
+    """Dy, but 0 where y ≤ 0: a choice, not a product, because 0 · ∞ is nan."""
+    return np.where(y <= 0, dy.dtype.type(0), dy)
+
+
 def adamw(
-    p: Array, g: Array, m: Array, v: Array,
+    params: Sequence[Array], grads: Sequence[Array],
+    means: Sequence[Array], squares: Sequence[Array],
     keep: float, rate: float, beta1: float, beta2: float, root: float, eps: float,
 ) -> None:  # fmt: skip
-    """P ← p · keep − rate · m / (√v / root + eps), after m and v have taken g in."""
-    m *= beta1
-    m += (1 - beta1) * g
-    v *= beta2
-    v += (1 - beta2) * g * g
-    p *= keep
-    p -= rate * m / (np.sqrt(v) / root + eps)
+    """P ← P · keep − rate · M / (√V / root + eps), after M and V have taken G in; for each P."""
+    for p, g, m, v in zip(params, grads, means, squares, strict=True):
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        p *= keep
+        p -= rate * m / (np.sqrt(v) / root + eps)
+
+
+def sgd(
+    params: Sequence[Array], grads: Sequence[Array], velocities: Sequence[Array],
+    rate: float, momentum: float,
+) -> None:  # fmt: skip
+    """B ← momentum · B + G, then P ← P − rate · B; for each P. Without momentum B is G."""
+    for p, g, b in zip(params, grads, velocities, strict=True):
+        if momentum:
+            b *= momentum
+            b += g
+        p -= p.dtype.type(rate) * (b if momentum else g)

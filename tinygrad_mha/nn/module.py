@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..engine import Frame, Handle, Scope, Tensor, touch
-from ..engine.modes import state
+from ..engine.modes import thread
 from ..engine.op import plain
 from .hooks import HookSet
 
@@ -78,14 +78,15 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run :meth:`forward`, with this module as the scope of what runs in it."""
-        outer = state.frame
-        state.frame = Frame(self._scope, outer)  # type: ignore[attr-defined]
+        modes = thread.modes
+        outer = modes.frame
+        modes.frame = Frame(self._scope, outer)  # type: ignore[attr-defined]
         try:
             if self._hooks is not None:
                 return self._hooks.call(self, args, kwargs)
             return self.forward(*args, **kwargs)
         finally:
-            state.frame = outer
+            modes.frame = outer
 
     # -- hooks ------------------------------------------------------------------------
 
@@ -291,8 +292,9 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         """Pass `x` through all of them."""
-        for module in self.children():
-            x = module(x)
+        for module in [*vars(self).values()]:
+            if isinstance(module, Module):
+                x = module(x)
         return x
 
 

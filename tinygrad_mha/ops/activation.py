@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,13 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 )
 def relu(x: Value) -> Value:
     """Rectified linear unit, elementwise; its slope at 0 is 0."""
-    return np.maximum(x, 0)
+    return np.maximum(x, _zero(x.dtype))
+
+
+@cache
+def _zero(dtype: np.dtype[Any]) -> np.ndarray:
+    """Return 0 as an array, which a ufunc takes in half the time that a Python number needs."""
+    return np.zeros((), dtype)
 
 
 @relu.gradient("x", "dx = 0 where x ≤ 0 else dy")
@@ -45,9 +52,7 @@ def relu_dx(dy: Value, out: Value) -> Value:
 
 @relu.fused_gradient
 def relu_backward(dy: np.ndarray, wanted: list[int], out: np.ndarray) -> tuple[np.ndarray]:
-    dx = dy.copy()
-    np.copyto(dx, 0, where=out <= 0)  # a choice, not a product: 0 · ∞ must stay 0
-    return (dx,)
+    return (kernels.relu_backward(dy, out),)
 
 
 @elementwise(

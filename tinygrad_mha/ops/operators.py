@@ -52,6 +52,8 @@ _OPERANDS = (Tensor, np.ndarray, int, float, np.generic)
 
 def _forward(operation: Op[Any]) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
+        if isinstance(other, Tensor):
+            return operation(self, other)
         if not isinstance(other, _OPERANDS):
             return NotImplemented
         return operation(self, weak(other))

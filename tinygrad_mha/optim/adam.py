@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from .. import kernels
-from ..engine import Tensor, touch
-from .optimizer import Optimizer, in_range
+from ..engine import Tensor
+from .optimizer import Optimizer, Row, in_range
 
 
 class AdamW(Optimizer):
@@ -59,30 +59,24 @@ class AdamW(Optimizer):
                 "least 0"
             )
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self._moments = [(np.zeros_like(p.data), np.zeros_like(p.data)) for p in self.params]
-        self._steps = [0] * len(self.params)
+        self._memory = [
+            (np.zeros(p.data.size, p.dtype), np.zeros(p.data.size, p.dtype)) for p in self.params
+        ]
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        beta1, beta2 = self.betas
-        for i, p in enumerate(self.params):
-            if p.grad is None:
-                continue
-            self._steps[i] += 1
-            m, v = self._moments[i]
-            kernels.adamw_step(
-                p.data,
-                p.grad.data,
-                m,
-                v,
-                lr=self.lr,
-                beta1=beta1,
-                beta2=beta2,
-                eps=self.eps,
-                weight_decay=self.weight_decay,
-                step=self._steps[i],
-            )
-        touch(p.data for p in self.params if p._grad is not None)
+        self._update(self._run)
+
+    def _run(self, steps: int, rows: list[Row]) -> None:
+        kernels.adamw_step(
+            *zip(*rows, strict=True),
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            step=steps,
+        )
 
 
 class Adam(AdamW):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
-from ..engine import Tensor
+import numpy as np
+
+from ..engine import Tensor, touch
+
+#: Of one parameter, each ``(n,)``: its values, its gradient, what is remembered of earlier ones.
+Row: TypeAlias = tuple[np.ndarray, ...]
 
 
 class Optimizer:
@@ -45,6 +50,9 @@ class Optimizer:
         if not lr >= 0:
             raise ValueError(f"{type(self).__name__}: lr is {lr}, expected at least 0")
         self.lr = lr
+        self._steps = [0] * len(self.params)
+        #: What is remembered of each parameter's gradients, in the order of its numbers.
+        self._memory: list[tuple[np.ndarray, ...]] = [()] * len(self.params)
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
@@ -53,7 +61,38 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Set every gradient to None."""
         for p in self.params:
-            p.grad = None
+            p._grad = None
+
+    def _update(self, run: Callable[[int, list[Row]], None]) -> None:
+        """Take each parameter that has a gradient a step further, in place.
+
+        Parameters
+        ----------
+        run : callable
+            Gets how many steps they have taken, this one included, and what is to be updated
+            together: parameters of one dtype that have taken as many.
+        """
+        together: dict[tuple[int, str], list[Row]] = {}
+        changed, counts, memory = [], self._steps, self._memory
+        for i, p in enumerate(self.params):
+            g = p._grad
+            if g is None:
+                continue
+            counts[i] = steps = counts[i] + 1
+            data = p.data
+            row = (data.ravel(), g.data.ravel(), *memory[i])
+            group = (steps, data.dtype.char)
+            if group in together:
+                together[group].append(row)
+            else:
+                together[group] = [row]
+            changed.append((data, row[0]))
+        for (steps, _), rows in together.items():
+            run(steps, rows)
+        for data, flat in changed:
+            if flat.base is None:  # not consecutive in memory, so that ravel() made a copy
+                data[...] = flat.reshape(data.shape)
+        touch([data for data, _ in changed])
 
 
 def in_range(owner: object, **values: Any) -> None:

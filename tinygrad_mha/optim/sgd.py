@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..engine import Tensor, touch
-from .optimizer import Optimizer, in_range
+from .. import kernels
+from ..engine import Tensor
+from .optimizer import Optimizer, Row, in_range
 
 
 class SGD(Optimizer):
@@ -41,17 +42,11 @@ class SGD(Optimizer):
         super().__init__(params, lr)
         in_range(self, momentum=momentum)
         self.momentum = momentum
-        self._velocity: list[np.ndarray | None] = [None] * len(self.params)
+        self._memory = [(np.zeros(p.data.size if momentum else 0, p.dtype),) for p in self.params]
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        for i, p in enumerate(self.params):
-            if p.grad is None:
-                continue
-            change = p.grad.data
-            if self.momentum:
-                before = self._velocity[i]
-                change = change.copy() if before is None else self.momentum * before + change
-                self._velocity[i] = change
-            p.data -= p.data.dtype.type(self.lr) * change
-        touch(p.data for p in self.params if p.grad is not None)
+        self._update(self._run)
+
+    def _run(self, steps: int, rows: list[Row]) -> None:
+        kernels.sgd_step(*zip(*rows, strict=True), lr=self.lr, momentum=self.momentum)
