@@ -24,9 +24,6 @@ from .threads import get_num_threads, set_num_threads
 
 Array = np.ndarray
 
-#: Products of numbers up to which a product of matrices is the work of one thread and one call.
-SHORT = 1_000_000
-
 _compiled: ModuleType | None = None
 
 
@@ -107,18 +104,14 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     """
     dtype = a.dtype
     quick = state.quick.get(dtype)
-    if (
-        quick is not None
-        and b.dtype is dtype
-        and a.ndim == 2 == b.ndim
-        and (bias is None or (bias.dtype is dtype and bias.ndim == 1))
-    ):
+    if quick is not None and b.dtype is dtype and a.ndim == 2 == b.ndim:
         # the shortest way: the kernel itself looks whether the shapes fit, and declines if not
-        run, none, at_zero = quick
-        product: Array = empty((len(a), b.shape[1]), dtype)
-        given = bias is not None
-        if run(a, b, product, bias if given else none, given, False, at_zero, 0, 1, SHORT):
-            return product
+        run, none, alone = quick
+        m = b.shape[1]
+        if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
+            product: Array = empty((len(a), m), dtype)
+            if run(a, b, product, none if bias is None else bias, False, alone):
+                return product
     if a.dtype != b.dtype:
         raise TypeError(
             f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()"
@@ -178,17 +171,13 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """
     dtype = x.dtype
     quick = state.quick.get(dtype)
-    if (
-        quick is not None
-        and weight.dtype is dtype
-        and x.ndim == 2 == weight.ndim
-        and (bias is None or (bias.dtype is dtype and bias.ndim == 1))
-    ):
-        run, none, at_zero = quick
-        y: Array = empty((len(x), len(weight)), dtype)
-        given = bias is not None
-        if run(x, weight, y, bias if given else none, given, True, at_zero, 0, 1, SHORT):
-            return y
+    if quick is not None and weight.dtype is dtype and x.ndim == 2 == weight.ndim:
+        run, none, alone = quick
+        m = len(weight)
+        if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
+            y: Array = empty((len(x), m), dtype)
+            if run(x, weight, y, none if bias is None else bias, True, alone):
+                return y
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"the last axis of x, in shape {x.shape}, must match the last of weight, in shape "

@@ -25,8 +25,8 @@ class Quick(NamedTuple):
     """The machine code of the matrix products of one dtype, and what it takes beside matrices."""
 
     matmul: Callable[..., bool]
-    no_bias: np.ndarray  # not looked at
-    at_zero: np.ndarray  # the offsets of a batch of one
+    no_bias: np.ndarray
+    no_offsets: np.ndarray
 
 
 #: For each backend and dtype, what small products are computed with: see :func:`.matmul`.

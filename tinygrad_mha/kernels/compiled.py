@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -29,7 +29,6 @@ PARALLEL_PRODUCTS = 8_000_000
 PARALLEL_NUMBERS = 200_000
 
 _ONE = np.zeros((1, 3), np.int64)
-_NO_LIMIT = 2**62
 _UNUSED = {np.dtype(t): np.zeros((1, 1), t) for t in (np.float32, np.float64)}
 _i, _b, _f8 = types.intp, types.boolean, types.float64
 
@@ -45,7 +44,7 @@ def _out(t: Any, n: int) -> Any:
 #: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
 _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     matrix.matmul: lambda t: (
-        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _b, _b, _out(types.int64, 2), _i, _i, _i,
+        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _b, _out(types.int64, 2),
     ),
     matrix.linear_gradients: lambda t: (
         *(3 * (_in(t, 2),)), _out(t, 2), _out(t, 2), _out(t, 1), _b, _b, _b,
@@ -115,26 +114,34 @@ def _share(run: Callable[[int, int], object], count: int, numbers: int, multiple
 # -- matrix product -------------------------------------------------------------------------
 
 
+class _Batch(NamedTuple):
+    """What a product of stacks of matrices is, worked out once for all that are alike."""
+
+    shape: tuple[int, ...]  # of the result
+    first_a: tuple[int, ...]  # indices of the first matrix
+    first_b: tuple[int, ...]
+    offsets: Array  # where the matrices begin, in elements: (items, 3) for A, B and C
+    work: int  # products of numbers
+
+
 @lru_cache(maxsize=512)
-def _offsets(
-    batch: tuple[int, ...],
-    a_shape: tuple[int, ...],
-    a_strides: tuple[int, ...],
-    b_shape: tuple[int, ...],
-    b_strides: tuple[int, ...],
-    matrix_size: int,
-) -> Array:
-    """Where the matrices of a batch begin, in elements: (items, 3) for A, B and C."""
-    items = math.prod(batch)
+def _batch(
+    a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...], b_strides: tuple[int, ...],
+    size: int,
+) -> _Batch:  # fmt: skip
+    batch = np.broadcast_shapes(a[:-2], b[:-2])
+    items, n, m = math.prod(batch), a[-2], b[-1]
     offsets = np.zeros((items, 3), np.int64)
     where = np.indices(batch).reshape(len(batch), items)
-    for column, (shape, strides) in enumerate(((a_shape, a_strides), (b_shape, b_strides))):
+    for column, (shape, strides) in enumerate(((a[:-2], a_strides), (b[:-2], b_strides))):
         lead = len(batch) - len(shape)
-        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
-            if size > 1:  # a size of 1 is broadcast: every item begins at the same place
-                offsets[:, column] += where[lead + axis] * stride
-    offsets[:, 2] = np.arange(items) * matrix_size
-    return offsets
+        for axis, length in enumerate(shape):
+            if length > 1:  # a size of 1 is broadcast: every item begins at the same place
+                offsets[:, column] += where[lead + axis] * (strides[axis] // size)
+    offsets[:, 2] = np.arange(items) * (n * m)
+    return _Batch(
+        (*batch, n, m), (0,) * (len(a) - 2), (0,) * (len(b) - 2), offsets, items * n * a[-1] * m
+    )
 
 
 def _aligned(a: Array) -> Array:
@@ -149,7 +156,7 @@ def _aligned(a: Array) -> Array:
 def _matmul_of(dtype: np.dtype[Any]) -> Quick:
     quick = QUICK["numba"].get(dtype)
     if quick is None:
-        quick = Quick(_kernel(matrix.matmul, dtype), np.zeros(1, dtype), _ONE)
+        quick = Quick(_kernel(matrix.matmul, dtype), np.zeros(0, dtype), _ONE[:0])
         QUICK["numba"][dtype] = quick
     return quick
 
@@ -157,47 +164,23 @@ def _matmul_of(dtype: np.dtype[Any]) -> Quick:
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """a · b + bias, for matrices or stacks of them."""
     run, none, _ = _matmul_of(a.dtype)
-    n, k = a.shape[-2:]
-    m = b.shape[-1]
-    if not (n and m and k and a.size and b.size):  # a sum of nothing
+    if not (a.size and b.size):  # a sum of nothing
         return reference.matmul(a, b, bias)
     a, b = _aligned(a), _aligned(b)
-    if a.ndim == 2 and b.ndim == 2:
-        c = np.empty((n, m), a.dtype)
-        first_a, first_b, first_c, offsets, items = a, b, c, _ONE, 1
-    else:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        c = np.empty((*batch, n, m), a.dtype)
-        size = a.itemsize
-        offsets = _offsets(
-            batch,
-            a.shape[:-2], tuple(s // size for s in a.strides[:-2]),
-            b.shape[:-2], tuple(s // size for s in b.strides[:-2]),
-            n * m,
-        )  # fmt: skip
-        items = len(offsets)
-        first_a = a[(0,) * (a.ndim - 2)]
-        first_b = b[(0,) * (b.ndim - 2)]
-        first_c = c[(0,) * (c.ndim - 2)]
-    has_bias = bias is not None
+    shape, first_a, first_b, offsets, work = _batch(a.shape, a.strides, b.shape, b.strides, a.itemsize)
+    n, m = shape[-2:]
+    rows = np.empty((len(offsets) * n, m), a.dtype)
+    a, b = a[first_a], b[first_b]
     added = none if bias is None else np.ascontiguousarray(bias)
-
-    def some(start: int, stop: int) -> None:
-        run(first_a, first_b, first_c, added, has_bias, False, offsets, start, stop, _NO_LIMIT)
-
-    def rows_of_all(start: int, stop: int) -> None:
-        run(
-            first_a[start:stop], first_b, first_c[start:stop], added, has_bias, False, offsets,
-            0, items, _NO_LIMIT,
-        )  # fmt: skip
-
-    if items * n * m * k < PARALLEL_PRODUCTS or get_num_threads() == 1:
-        some(0, items)
-    elif items >= get_num_threads():
-        over_ranges(some, items)
+    if work < PARALLEL_PRODUCTS or get_num_threads() == 1:
+        run(a, b, rows, added, False, offsets)
+    elif len(offsets) >= get_num_threads():
+        over_ranges(lambda i, j: run(a, b, rows, added, False, offsets[i:j]), len(offsets))
     else:  # few large matrices: each thread takes some rows of every one
-        over_ranges(rows_of_all, n, matrix.ROWS)
-    return c
+        over_ranges(
+            lambda i, j: run(a[i:j], b, rows[i:], added, False, offsets), n, matrix.ROWS
+        )
+    return rows.reshape(shape)
 
 
 def linear_gradients(

@@ -48,6 +48,7 @@ VECTORS = 4
 DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
 SMALL = 32 * 1024  # elements of B below which it is read in place
+SHORT = 1_000_000  # products of numbers that are never shared among threads
 
 
 @inner
@@ -233,7 +234,7 @@ def _counts(stride, size, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def matmul(A, B, C, bias, has_bias, turned, offsets, first, last, limit):  # type: ignore[no-untyped-def]
+def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     """C = A · B (+ bias), for one matrix or many of the same shapes and strides.
 
     Parameters
@@ -241,22 +242,19 @@ def matmul(A, B, C, bias, has_bias, turned, offsets, first, last, limit):  # typ
     A, B, C : array
         ``(n, k)``, ``(k, m)``, ``(n, m)``: the first of each. C's rows are consecutive.
     bias : array
-        ``(m,)``, added to each row if `has_bias`.
+        ``(m,)``, added to each row; none if empty.
     turned : bool
         B is ``(m, k)``.
     offsets : array of int64
-        ``(items, 3)``: where each item's A, B and C begin, in elements from the first's.
-    first, last : int
-        Which items to compute.
-    limit : int
-        How many products of numbers an item may have.
+        ``(items, 3)``: where each item's A, B and C begin, in elements from the first's. If
+        empty there is one item, of which nothing has been checked.
 
     Returns
     -------
     bool
-        False if nothing was done: the shapes do not fit, there is nothing to do, strides cannot
-        be counted in elements, or the work exceeds the limit. So a small product needs no
-        checks in Python, which would take longer than it does.
+        False if nothing was done, with that one item: the shapes do not fit, there is nothing to
+        do, strides cannot be counted in elements, or the work is enough for several threads. So
+        a small product needs no checks in Python, which would take longer than it does.
     """
     rows, depth = A.shape
     size = size_of(A)
@@ -264,14 +262,18 @@ def matmul(A, B, C, bias, has_bias, turned, offsets, first, last, limit):  # typ
     inside, columns = B.shape
     if turned:
         b0, b1, inside, columns = b1, b0, columns, inside
-    if (
-        inside != depth
-        or not 0 < rows * depth * columns <= limit
-        or (has_bias and (bias.shape[0] != columns or (columns > 1 and bias.strides[0] != size)))
-        or not (_counts(A.strides[0], size, rows) and _counts(A.strides[1], size, depth))
-        or not (_counts(b0, size, depth) and _counts(b1, size, columns))
-    ):
-        return False
+    has_bias = len(bias) > 0
+    items = len(offsets)
+    if items == 0:
+        if (
+            inside != depth
+            or not 0 < rows * depth * columns <= SHORT
+            or (has_bias and columns > 1 and bias.strides[0] != size)
+            or not (_counts(A.strides[0], size, rows) and _counts(A.strides[1], size, depth))
+            or not (_counts(b0, size, depth) and _counts(b1, size, columns))
+        ):
+            return False
+        items = 1
     ar, ac = A.strides[0] // size, A.strides[1] // size
     br, bc, cr = b0 // size, b1 // size, C.strides[0] // size
     am, bm, cm, bias_m = memory(A), memory(B), memory(C), memory(bias)
@@ -282,8 +284,10 @@ def matmul(A, B, C, bias, has_bias, turned, offsets, first, last, limit):  # typ
     highest = rows if small else HEIGHT
     widest = columns if small else VECTORS * lanes_of(A)
     packed = -1
-    for item in range(first, last):
-        a, b, c = offsets[item, 0], offsets[item, 1], offsets[item, 2]
+    for item in range(items):
+        a = b = c = size - size
+        if len(offsets) > 0:
+            a, b, c = offsets[item, 0], offsets[item, 1], offsets[item, 2]
         if copied and b != packed:  # a B that the whole batch shares is copied once
             _panels(bm, b, br, bc, panels, depth, columns, widest)
             packed = b
