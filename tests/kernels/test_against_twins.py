@@ -128,6 +128,81 @@ def test_matmul_says_what_does_not_fit(
         kernels.matmul(a, b, bias=bias)
 
 
+# -- affine maps ----------------------------------------------------------------------------
+
+#: (rows, in, out): a small layer of every kind, nothing, and what is too large for one call
+LAYERS = [
+    (32, 2, 16), (32, 16, 1), (7, 5, 3), (1, 70, 33), (300, 17, 2), (65, 8, 300), (3, 600, 2),
+    (0, 3, 2), (3, 0, 2), (3, 2, 0), (70, 200, 170), (500, 100, 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", LAYERS, ids=str)
+def test_linear_and_its_gradients(size: tuple[int, int, int], dtype: Any, rng: Any) -> None:
+    rows, ins, outs = size
+    bias = rng.standard_normal(outs).astype(dtype)
+    for x, weight, dy in zip(
+        *(layouts(shape, rng, dtype) for shape in ((rows, ins), (outs, ins), (rows, outs))),
+        strict=True,
+    ):
+        exact = [a.astype(np.float64) for a in (x, weight, dy)]
+        plain = exact[0] @ exact[1].T
+        close(kernels.linear(x, weight), plain, dtype)
+        close(kernels.linear(x, weight, bias), plain + bias, dtype)
+        close(kernels.linear(x[None], weight, bias[::-1]), plain[None] + bias[::-1], dtype)
+        grown = kernels.linear_gradients(dy, x, weight)
+        for mine, twin in zip(
+            grown, reference.linear_gradients(exact[2], *exact[:2], (0, 1, 2)), strict=True
+        ):
+            close(mine, twin, dtype)
+
+
+@pytest.mark.parametrize("wanted", [(), (0,), (1,), (2,), (0, 2), (1, 2)])
+def test_linear_gradients_are_those_asked_for(wanted: tuple[int, ...], rng: Any) -> None:
+    dy, x, weight = (rng.standard_normal(s) for s in ((2, 9, 5), (2, 9, 4), (5, 4)))
+    every = kernels.linear_gradients(dy, x, weight)
+    some = kernels.linear_gradients(dy, x, weight, wanted)
+    for i, (one, found) in enumerate(zip(every, some, strict=True)):
+        if i in wanted:
+            np.testing.assert_array_equal(one, found)
+        else:
+            assert found is None
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "bias", "error", "words"),
+    [
+        (np.ones((2, 3)), np.ones((3, 2)), None, ValueError, r"\(2, 3\), must match .* \(3, 2\)"),
+        (np.ones(()), np.ones((3, 2)), None, ValueError, "last axis of x"),
+        (np.ones((2, 3)), np.ones((5, 3)), np.ones(3), ValueError, r"bias has shape \(3,\)"),
+        (
+            np.ones((2, 3), np.float32),
+            np.ones((5, 3)),
+            None,
+            TypeError,
+            "x is float32 and weight is float64",
+        ),
+    ],
+)
+def test_linear_says_what_does_not_fit(
+    x: Any, weight: Any, bias: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        kernels.linear(x, weight, bias)
+
+
+def test_strides_that_are_not_whole_numbers_of_elements(rng: Any) -> None:
+    packed = np.zeros(9, [("flag", "i1"), ("row", "f4", 7)])
+    packed["row"] = rng.standard_normal((9, 7))
+    x, weight = packed["row"], packed["row"][:4]
+    exact = x.astype(float) @ weight.astype(float).T
+    close(kernels.matmul(x, weight.T), exact, np.float32)
+    close(kernels.linear(x, weight), exact, np.float32)
+    dx, _, _ = kernels.linear_gradients(x[:, :4], x, weight)
+    close(dx, x[:, :4].astype(float) @ weight.astype(float), np.float32)
+
+
 # -- rows -----------------------------------------------------------------------------------
 
 

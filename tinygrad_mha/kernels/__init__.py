@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy import empty
 
 from . import reference
 from .backend import BACKENDS, backend, fall_back, state, use_backend
@@ -101,12 +102,16 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     array([[3.],
            [3.]])
     """
-    product: Array
-    plain = bias is None or (bias.shape == b.shape[1:] and bias.dtype is a.dtype)
-    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype is b.dtype and plain:
-        # the shortest way: for small matrices, each further check would be felt
-        product = _backend(a).matmul(a, b, bias)
-        return product
+    dtype = a.dtype
+    quick = state.quick.get(dtype)
+    if quick is not None and b.dtype is dtype and a.ndim == 2 == b.ndim:
+        # the shortest way: the kernel itself looks whether the shapes fit, and declines if not
+        run, none, alone = quick
+        m = b.shape[1]
+        if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
+            product: Array = empty((len(a), m), dtype)
+            if run(a, b, product, none if bias is None else bias, False, alone):
+                return product
     if a.dtype != b.dtype:
         raise TypeError(
             f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()"
@@ -128,8 +133,102 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
                 f"shapes {a.shape} and {b.shape} do not fit: their axes before the last two, "
                 f"{a.shape[:-2]} and {b.shape[:-2]}, do not broadcast"
             ) from None
-    product = _backend(a).matmul(a, b, bias)
-    return product
+    stack: Array = _backend(a).matmul(a, b, bias)
+    return stack
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """x · Wᵀ + b: the affine map of the last axis.
+
+    Parameters
+    ----------
+    x : ndarray
+        ``(..., in)``; any strides.
+    weight : ndarray
+        ``(out, in)``.
+    bias : ndarray, optional
+        ``(out,)``.
+
+    Returns
+    -------
+    ndarray
+        ``(..., out)``.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> kernels.linear(np.ones((2, 3)), np.ones((1, 3)), np.ones(1))
+    array([[4.],
+           [4.]])
+    """
+    dtype = x.dtype
+    quick = state.quick.get(dtype)
+    if quick is not None and weight.dtype is dtype and x.ndim == 2 == weight.ndim:
+        run, none, alone = quick
+        m = len(weight)
+        if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
+            y: Array = empty((len(x), m), dtype)
+            if run(x, weight, y, none if bias is None else bias, True, alone):
+                return y
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"the last axis of x, in shape {x.shape}, must match the last of weight, in shape "
+            f"{weight.shape}, which is (out_features, in_features)"
+        )
+    if dtype != weight.dtype:
+        raise TypeError(
+            f"x is {dtype} and weight is {weight.dtype}; convert one, for example with .float()"
+        )
+    # one product for all leading axes: (..., in) -> (rows, in)
+    y = matmul(_flat(x), weight.T, bias=bias)
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(weight))
+
+
+def linear_gradients(
+    dy: Array, x: Array, weight: Array, wanted: Collection[int] = (0, 1, 2)
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients of x, weight and bias, from what :func:`linear` took.
+
+    Parameters
+    ----------
+    dy : ndarray
+        ``(..., out)``, gradient of the output.
+    x, weight : ndarray
+        As they went in.
+    wanted : collection of int, default (0, 1, 2)
+        Which of the three: the others are None.
+
+    Returns
+    -------
+    dx, dweight, dbias : ndarray or None
+        ``dy · W``, and over all leading axes ``dyᵀ · x`` and ``Σ dy``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> kernels.linear_gradients(np.ones((4, 1)), np.ones((4, 2)), np.ones((1, 2)), [1, 2])
+    (None, array([[4., 4.]]), array([4.]))
+    """
+    if x.ndim == 2:
+        found: tuple[Array | None, Array | None, Array | None]
+        found = _backend(x).linear_gradients(dy, x, weight, wanted)
+        return found
+    dx, dw, db = linear_gradients(_flat(dy), _flat(x), weight, wanted)
+    return dx if dx is None else dx.reshape(x.shape), dw, db
+
+
+def _flat(x: Array) -> Array:
+    # (..., n) -> (rows, n); the count is spelt out because −1 is ambiguous where n is 0
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _with_vectors(a: Array, b: Array, bias: Array | None) -> Array:
@@ -544,6 +643,8 @@ __all__ = [
     "get_num_threads",
     "layer_norm",
     "layer_norm_backward",
+    "linear",
+    "linear_gradients",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",

@@ -6,7 +6,10 @@ import contextlib
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
 
 BACKENDS = ("numba", "numpy")
 
@@ -18,10 +21,23 @@ def _from_environment() -> str:
     return name
 
 
+class Quick(NamedTuple):
+    """The machine code of the matrix products of one dtype, and what it takes beside matrices."""
+
+    matmul: Callable[..., bool]
+    no_bias: np.ndarray
+    no_offsets: np.ndarray
+
+
+#: For each backend and dtype, what small products are computed with: see :func:`.matmul`.
+QUICK: dict[str, dict[np.dtype[Any], Quick]] = {name: {} for name in BACKENDS}
+
+
 class _State(threading.local):
     """Each thread starts with what the environment says."""
 
     name: str = _from_environment()
+    quick: dict[np.dtype[Any], Quick] = QUICK[name]
 
 
 state = _State()
@@ -64,17 +80,19 @@ def use_backend(name: str) -> Iterator[None]:
     """
     if name not in BACKENDS:
         raise ValueError(f"use_backend: {name!r} is not one of {BACKENDS}")
-    before, state.name = state.name, name
+    before = state.name
+    state.name, state.quick = name, QUICK[name]
     try:
         yield
     finally:
-        state.name = before
+        state.name, state.quick = before, QUICK[before]
 
 
 def fall_back(error: Exception) -> None:
     """Run everything on the twins from now on, and say why, once."""
-    _State.name = "numpy"
-    state.__dict__.pop("name", None)
+    _State.name, _State.quick = "numpy", QUICK["numpy"]
+    for name in ("name", "quick"):
+        state.__dict__.pop(name, None)
     warnings.warn(
         f"tinygrad_mha: the compiled kernels cannot run here ({type(error).__name__}: {error}); "
         "their NumPy twins take over, which are slower",

@@ -8,15 +8,16 @@ themselves have been checked by the caller.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
 from . import elements, matrix, reference, rows
 from . import fused_attention as fused
+from .backend import QUICK, Quick
 from .jit import source, target
 from .simd import REGISTER_BYTES
 from .threads import get_num_threads, over_ranges
@@ -26,10 +27,9 @@ Array = np.ndarray
 #: Below this many multiply-adds, or numbers, a second thread costs more than it saves.
 PARALLEL_PRODUCTS = 8_000_000
 PARALLEL_NUMBERS = 200_000
-#: Up to it, what surrounds a product takes about as long as the product.
-SHORT_PRODUCTS = 1_000_000
 
 _ONE = np.zeros((1, 3), np.int64)
+_UNUSED = {np.dtype(t): np.zeros((1, 1), t) for t in (np.float32, np.float64)}
 _i, _b, _f8 = types.intp, types.boolean, types.float64
 
 
@@ -44,7 +44,10 @@ def _out(t: Any, n: int) -> Any:
 #: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
 _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     matrix.matmul: lambda t: (
-        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _b, _out(types.int64, 2), _i, _i,
+        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _b, _out(types.int64, 2),
+    ),
+    matrix.linear_gradients: lambda t: (
+        *(3 * (_in(t, 2),)), _out(t, 2), _out(t, 2), _out(t, 1), _b, _b, _b,
     ),
     rows.softmax: lambda t: (_in(t, 2), _in(t, 2), _b, _out(t, 2), _i, _i),
     rows.softmax_backward: lambda t: (_in(t, 2), _in(t, 2), _out(t, 2), _i, _i),
@@ -77,10 +80,10 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     ),
 }  # fmt: skip
 
-_ready: dict[tuple[Any, np.dtype[Any]], Callable[..., None]] = {}
+_ready: dict[tuple[Any, np.dtype[Any]], Callable[..., Any]] = {}
 
 
-def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., None]:
+def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments.
 
     It is the machine code behind the dispatcher, which need not look for a version that fits
@@ -113,32 +116,34 @@ def _share(run: Callable[[int, int], object], count: int, numbers: int, multiple
 # -- matrix product -------------------------------------------------------------------------
 
 
+class _Batch(NamedTuple):
+    """What a product of stacks of matrices is, worked out once for all that are alike."""
+
+    shape: tuple[int, ...]  # of the result
+    first_a: tuple[int, ...]  # indices of the first matrix
+    first_b: tuple[int, ...]
+    offsets: Array  # where the matrices begin, in elements: (items, 3) for A, B and C
+    work: int  # products of numbers
+
+
 @lru_cache(maxsize=512)
-def _offsets(
-    batch: tuple[int, ...],
-    a_shape: tuple[int, ...],
-    a_strides: tuple[int, ...],
-    b_shape: tuple[int, ...],
-    b_strides: tuple[int, ...],
-    matrix_size: int,
-) -> Array:
-    """Where the matrices of a batch begin, in elements: (items, 3) for A, B and C."""
-    items = math.prod(batch)
+def _batch(
+    a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...], b_strides: tuple[int, ...],
+    size: int,
+) -> _Batch:  # fmt: skip
+    batch = np.broadcast_shapes(a[:-2], b[:-2])
+    items, n, m = math.prod(batch), a[-2], b[-1]
     offsets = np.zeros((items, 3), np.int64)
     where = np.indices(batch).reshape(len(batch), items)
-    for column, (shape, strides) in enumerate(((a_shape, a_strides), (b_shape, b_strides))):
+    for column, (shape, strides) in enumerate(((a[:-2], a_strides), (b[:-2], b_strides))):
         lead = len(batch) - len(shape)
-        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
-            if size > 1:  # a size of 1 is broadcast: every item begins at the same place
-                offsets[:, column] += where[lead + axis] * stride
-    offsets[:, 2] = np.arange(items) * matrix_size
-    return offsets
-
-
-@cache
-def _none_of(dtype: np.dtype[Any]) -> Array:
-    """Return something to pass as a bias that is not looked at."""
-    return np.zeros(1, dtype)
+        for axis, length in enumerate(shape):
+            if length > 1:  # a size of 1 is broadcast: every item begins at the same place
+                offsets[:, column] += where[lead + axis] * (strides[axis] // size)
+    offsets[:, 2] = np.arange(items) * (n * m)
+    return _Batch(
+        (*batch, n, m), (0,) * (len(a) - 2), (0,) * (len(b) - 2), offsets, items * n * a[-1] * m
+    )
 
 
 def _aligned(a: Array) -> Array:
@@ -146,67 +151,64 @@ def _aligned(a: Array) -> Array:
     size = a.itemsize
     for stride in a.strides:
         if stride % size:
-            return np.ascontiguousarray(a)
+            return a.copy()
     return a
+
+
+def _matmul_of(dtype: np.dtype[Any]) -> Quick:
+    quick = QUICK["numba"].get(dtype)
+    if quick is None:
+        quick = Quick(_kernel(matrix.matmul, dtype), np.zeros(0, dtype), _ONE[:0])
+        QUICK["numba"][dtype] = quick
+    return quick
 
 
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """a · b + bias, for matrices or stacks of them."""
-    run = _kernel(matrix.matmul, a.dtype)
-    if not a.flags.c_contiguous:
-        a = _aligned(a)
-    if not b.flags.c_contiguous:
-        b = _aligned(b)
-    if a.ndim == 2 and b.ndim == 2 and 0 < a.size * b.shape[1] <= SHORT_PRODUCTS:
-        c = np.empty((a.shape[0], b.shape[1]), a.dtype)
-        if bias is None:
-            run(a, b, c, _none_of(a.dtype), False, _ONE, 0, 1)
-        else:
-            run(a, b, c, bias, True, _ONE, 0, 1)
-        return c
-    n, k = a.shape[-2:]
-    m = b.shape[-1]
-    has_bias = bias is not None
-    if not (n and m and k and a.size and b.size):  # a sum of nothing
+    run, none, _ = _matmul_of(a.dtype)
+    if not (a.size and b.size):  # a sum of nothing
         return reference.matmul(a, b, bias)
-    if a.ndim == 2 and b.ndim == 2:
-        c = np.empty((n, m), a.dtype)
-        first_a, first_b, first_c, offsets, items = a, b, c, _ONE, 1
-    else:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        c = np.empty((*batch, n, m), a.dtype)
-        size = a.itemsize
-        offsets = _offsets(
-            batch,
-            a.shape[:-2], tuple(s // size for s in a.strides[:-2]),
-            b.shape[:-2], tuple(s // size for s in b.strides[:-2]),
-            n * m,
-        )  # fmt: skip
-        items = len(offsets)
-        first_a = a[(0,) * (a.ndim - 2)]
-        first_b = b[(0,) * (b.ndim - 2)]
-        first_c = c[(0,) * (c.ndim - 2)]
-    added = first_c[0] if bias is None else bias
-    if items * n * m * k < PARALLEL_PRODUCTS or get_num_threads() == 1:
-        run(first_a, first_b, first_c, added, has_bias, offsets, 0, items)
-    elif items >= get_num_threads():
-        over_ranges(
-            lambda start, stop: run(
-                first_a, first_b, first_c, added, has_bias, offsets, start, stop
-            ),
-            items,
-        )
-    else:
-        # few large matrices: each thread takes some rows of every one
-        over_ranges(
-            lambda start, stop: run(
-                first_a[start:stop], first_b, first_c[start:stop], added, has_bias, offsets,
-                0, items,
-            ),
-            n,
-            matrix.ROWS,
-        )  # fmt: skip
-    return c
+    a, b = _aligned(a), _aligned(b)
+    shape, first_a, first_b, offsets, work = _batch(
+        a.shape, a.strides, b.shape, b.strides, a.itemsize
+    )
+    n, m = shape[-2:]
+    rows = np.empty((len(offsets) * n, m), a.dtype)
+    a, b = a[first_a], b[first_b]
+    added = none if bias is None else np.ascontiguousarray(bias)
+    if work < PARALLEL_PRODUCTS or get_num_threads() == 1:
+        run(a, b, rows, added, False, offsets)
+    elif len(offsets) >= get_num_threads():
+        over_ranges(lambda i, j: run(a, b, rows, added, False, offsets[i:j]), len(offsets))
+    else:  # few large matrices: each thread takes some rows of every one
+        over_ranges(lambda i, j: run(a[i:j], b, rows[i:], added, False, offsets), n, matrix.ROWS)
+    return rows.reshape(shape)
+
+
+def linear_gradients(
+    dy: Array, x: Array, weight: Array, wanted: Collection[int]
+) -> tuple[Array | None, Array | None, Array | None]:
+    """dy · W, dyᵀ · x and Σ dy, as far as 0, 1 and 2 are wanted; of small matrices in one call."""
+    dtype = dy.dtype
+    run = _kernel(matrix.linear_gradients, dtype)
+    for_x, for_w, for_b = 0 in wanted, 1 in wanted, 2 in wanted
+    _, none, _ = _matmul_of(dtype)
+    dx = np.empty(x.shape, dtype) if for_x else None
+    dw = np.empty(weight.shape, dtype) if for_w else None
+    db = np.empty(len(weight), dtype) if for_b else None
+    unused = _UNUSED[dtype]
+    done = run(
+        dy, x, weight,
+        unused if dx is None else dx, unused if dw is None else dw, none if db is None else db,
+        for_x, for_w, for_b,
+    )  # fmt: skip
+    if done:
+        return dx, dw, db
+    return (
+        matmul(dy, weight) if for_x else None,
+        matmul(dy.T, x) if for_w else None,
+        np.add.reduce(dy, 0) if for_b else None,
+    )
 
 
 # -- rows -----------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ registers while k runs::
 
 With 16 numbers to a vector that is 384 multiply-adds for 10 loads, so the tile runs
 at the speed of the arithmetic units. Where the sizes are not multiples of the tile, the
-last tile is moved back until it fits and computes some elements a second time, to the
-same bits, or where it adds leaves them alone: no separate code for edges, but for matrices
-lower than a tile or narrower than one vector.
+last rows are taken one by one, or six of which some are not stored; the last columns moved
+back until they fill a vector, and computed a second time, to the same bits. Only what is
+narrower than a vector needs code of its own.
 
 Along k the sum is taken in blocks of 256, which keeps panels small and rounding errors
 too. Small matrices are read where they are. Large ones are cut along k and columns into
@@ -25,94 +25,96 @@ import numpy as np
 
 from .jit import inner, kernel
 from .simd import (
-    LANES32,
+    add,
     fma,
     fma_row,
+    lanes_of,
     load,
     load_first,
     load_row,
     memory,
     read,
+    size_of,
     splat,
     store,
     store_first,
     store_row,
     transpose,
+    transpose_corner,
 )
-from .simd import add as simd_add
 
 ROWS = 6  # of a tile: 6 × 4 sums, 4 of B and one of A fill 29 of 32 registers
 VECTORS = 4
 DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
 SMALL = 32 * 1024  # elements of B below which it is read in place
+SHORT = 1_000_000  # products of numbers that are never shared among threads
 
 
 @inner
-def _put_row(C, c, row, add):  # type: ignore[no-untyped-def]
+def _put_row(C, c, row, more):  # type: ignore[no-untyped-def]
     """Store a row of vectors, or add it to what is there.
 
     At the end: blocks of k are summed by themselves, so that errors do not run on.
     """
-    if add:
+    if more:
         row = fma_row(C.dtype.type(1), load_row(C, c, row), row)
     store_row(C, c, row)
 
 
 @inner
-def _tile6(A, a, ar, ac, B, b, br, C, c, cr, depth, zero, add, skip):  # type: ignore[no-untyped-def]
-    """Six rows of C, as wide as `zero`: C[…] = (C[…] if add) + A[…] · B[…].
-
-    The first `skip` rows have been added to before, and are left as they are.
-    """
-    c0 = c1 = c2 = c3 = c4 = c5 = zero
+def _tile6(A, a, ar, ac, rows, B, b, br, C, c, cr, depth, start, more):  # type: ignore[no-untyped-def]
+    """Six rows of C, or the first `rows` of them, as wide as `start`, from which sums begin."""
+    # below the last row there is none: it is taken once more, and not stored
+    r1, r2, r3 = min(1, rows - 1) * ar, min(2, rows - 1) * ar, min(3, rows - 1) * ar
+    r4, r5 = min(4, rows - 1) * ar, min(5, rows - 1) * ar
+    c0 = c1 = c2 = c3 = c4 = c5 = start
     for k in range(depth):
-        row = load_row(B, b + k * br, zero)
+        row = load_row(B, b + k * br, start)
         p = a + k * ac
         c0 = fma_row(read(A, p), row, c0)
-        c1 = fma_row(read(A, p + ar), row, c1)
-        c2 = fma_row(read(A, p + 2 * ar), row, c2)
-        c3 = fma_row(read(A, p + 3 * ar), row, c3)
-        c4 = fma_row(read(A, p + 4 * ar), row, c4)
-        c5 = fma_row(read(A, p + 5 * ar), row, c5)
-    if skip < 1:
-        _put_row(C, c, c0, add)
-    if skip < 2:
-        _put_row(C, c + cr, c1, add)
-    if skip < 3:
-        _put_row(C, c + 2 * cr, c2, add)
-    if skip < 4:
-        _put_row(C, c + 3 * cr, c3, add)
-    if skip < 5:
-        _put_row(C, c + 4 * cr, c4, add)
-    _put_row(C, c + 5 * cr, c5, add)
+        c1 = fma_row(read(A, p + r1), row, c1)
+        c2 = fma_row(read(A, p + r2), row, c2)
+        c3 = fma_row(read(A, p + r3), row, c3)
+        c4 = fma_row(read(A, p + r4), row, c4)
+        c5 = fma_row(read(A, p + r5), row, c5)
+    _put_row(C, c, c0, more)
+    if rows > 1:
+        _put_row(C, c + cr, c1, more)
+    if rows > 2:
+        _put_row(C, c + 2 * cr, c2, more)
+    if rows > 3:
+        _put_row(C, c + 3 * cr, c3, more)
+    if rows > 4:
+        _put_row(C, c + 4 * cr, c4, more)
+    if rows > 5:
+        _put_row(C, c + 5 * cr, c5, more)
 
 
 @inner
-def _tile1(A, a, ac, B, b, br, C, c, depth, zero, add):  # type: ignore[no-untyped-def]
-    """One row of C, as wide as `zero`, for matrices with fewer than six."""
-    total = zero
+def _tile1(A, a, ac, B, b, br, C, c, depth, start, more):  # type: ignore[no-untyped-def]
+    """One row of C, as wide as `start`."""
+    total = start
     for k in range(depth):
-        total = fma_row(read(A, a + k * ac), load_row(B, b + k * br, zero), total)
-    _put_row(C, c, total, add)
+        total = fma_row(read(A, a + k * ac), load_row(B, b + k * br, start), total)
+    _put_row(C, c, total, more)
 
 
 @inner
-def _put_first(C, c, columns, row, add):  # type: ignore[no-untyped-def]
+def _put_first(C, c, columns, row, more):  # type: ignore[no-untyped-def]
     """Store what is narrower than a vector, or add it to what is there."""
-    if add:
-        row = simd_add(load_first(C, c, columns, C.dtype.type(0)), row)
+    if more:
+        row = add(load_first(C, c, columns, C.dtype.type(0)), row)
     store_first(C, c, columns, row)
 
 
 @inner
-def _narrow(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # type: ignore[no-untyped-def]
+def _narrow(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, start, more):  # type: ignore[no-untyped-def]
     """All rows of a C that is narrower than one vector, with masked loads."""
     none = A.dtype.type(0)
     for i in range(0, rows, 4):  # four at a time: none waits for the one before it
-        # below the last row there is none: it is taken once more, and not stored
         r1, r2, r3 = min(1, rows - 1 - i), min(2, rows - 1 - i), min(3, rows - 1 - i)
-        c0 = c1 = c2 = c3 = splat(none)
+        c0 = c1 = c2 = c3 = start
         for k in range(depth):
             row = load_first(B, b + k * br, columns, none)
             p = a + i * ar + k * ac
@@ -121,74 +123,96 @@ def _narrow(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # typ
             c2 = fma(splat(read(A, p + r2 * ar)), row, c2)
             c3 = fma(splat(read(A, p + r3 * ar)), row, c3)
         to = c + i * cr
-        _put_first(C, to, columns, c0, add)
+        _put_first(C, to, columns, c0, more)
         if r1 == 1:
-            _put_first(C, to + cr, columns, c1, add)
+            _put_first(C, to + cr, columns, c1, more)
         if r2 == 2:
-            _put_first(C, to + 2 * cr, columns, c2, add)
+            _put_first(C, to + 2 * cr, columns, c2, more)
         if r3 == 3:
-            _put_first(C, to + 3 * cr, columns, c3, add)
+            _put_first(C, to + 3 * cr, columns, c3, more)
 
 
 @inner
-def _stripe(A, a, ar, ac, B, b, br, C, c, cr, rows, depth, zero, add):  # type: ignore[no-untyped-def]
-    """All rows of C, as wide as `zero`."""
-    if rows < ROWS:
-        for i in range(rows):
-            _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, zero, add)
-        return
-    for start in range(0, rows, ROWS):
-        i = min(start, rows - ROWS)
-        skip = start - i if add else 0
-        _tile6(A, a + i * ar, ar, ac, B, b, br, C, c + i * cr, cr, depth, zero, add, skip)
+def _stripe(A, a, ar, ac, B, b, br, C, c, cr, rows, depth, start, more):  # type: ignore[no-untyped-def]
+    """All rows of C, as wide as `start`."""
+    i = 0
+    while i < rows:
+        left = min(rows - i, ROWS)
+        # a row alone waits for each of its sums, 4 cycles; six cost as many as they have vectors
+        if left * VECTORS <= ROWS * len(start) and left < ROWS:
+            _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, start, more)
+            i += 1
+        else:
+            _tile6(A, a + i * ar, ar, ac, left, B, b, br, C, c + i * cr, cr, depth, start, more)
+            i += left
 
 
 @inner
-def panel_product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, add):  # type: ignore[no-untyped-def]
-    """C (+)= A · B with B's rows consecutive in memory; offsets and strides in elements."""
-    z = splat(A.dtype.type(0))
-    lanes = LANES32 * 4 // A.itemsize
+def _begin(bias, j, row, has_bias):  # type: ignore[no-untyped-def]
+    """Return what sums begin with: the bias, or zeros, which `row` is."""
+    return load_row(bias, j, row) if has_bias else row
+
+
+@inner
+def _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, bias, at, has_bias, more):  # type: ignore[no-untyped-def]
+    """C (+)= A · B (+ bias, from `at` on) with B's rows consecutive in memory."""
+    zero = A.dtype.type(0)
+    z = splat(zero)
+    lanes = lanes_of(A)
     j = 0
     while columns - j >= VECTORS * lanes:
-        _stripe(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, depth, (z, z, z, z), add)
+        start = _begin(bias, at + j, (z, z, z, z), has_bias)
+        _stripe(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, depth, start, more)
         j += VECTORS * lanes
     while columns - j >= 2 * lanes:
-        _stripe(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, depth, (z, z), add)
+        start2 = _begin(bias, at + j, (z, z), has_bias)
+        _stripe(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, depth, start2, more)
         j += 2 * lanes
-    while columns - j >= lanes or (j < columns and columns >= lanes and not add):
+    while columns - j >= lanes or (j < columns and columns >= lanes and not more):
         j = min(j, columns - lanes)
-        _stripe(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, depth, (z,), add)
+        start1 = _begin(bias, at + j, (z,), has_bias)
+        _stripe(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, depth, start1, more)
         j += lanes
     if j < columns:
-        _narrow(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, columns - j, depth, add)
+        left = columns - j
+        first = load_first(bias, at + j, left, zero) if has_bias else z
+        _narrow(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, left, depth, first, more)
 
 
 @inner
-def _copy(B, b, br, bc, panel, to, width, k0, k1, j0, j1):  # type: ignore[no-untyped-def]
-    """Copy some rows and columns, one number after the other."""
-    for k in range(k0, k1):
-        for j in range(j0, j1):
-            panel[to + k * width + j] = read(B, b + k * br + j * bc)
+def panel_product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, more):  # type: ignore[no-untyped-def]
+    """C (+)= A · B with B's rows consecutive in memory; offsets and strides in elements."""
+    _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, B, b, False, more)
 
 
 @inner
 def pack(B, b, br, bc, panel, to, width, depth, columns):  # type: ignore[no-untyped-def]
     """Copy (depth, columns) to rows of `width` numbers, along whichever axis is consecutive."""
-    lanes = LANES32 * 4 // B.itemsize
-    right, below = columns - columns % lanes, 0
+    lanes, none = lanes_of(B), B.dtype.type(0)
     if bc == 1:
-        below = depth
+        whole = columns - columns % lanes
         for k in range(depth):
-            for j in range(0, right, lanes):
-                store(panel, to + k * width + j, load(B, b + k * br + j))
+            x, y = b + k * br, to + k * width
+            for j in range(0, whole, lanes):
+                store(panel, y + j, load(B, x + j))
+            if whole < columns:
+                rest = columns - whole
+                store_first(panel, y + whole, rest, load_first(B, x + whole, rest, none))
     elif br == 1:
-        below = depth - depth % lanes
-        for j in range(0, right, lanes):
-            for k in range(0, below, lanes):
-                transpose(B, b + k + j * bc, bc, panel, to + k * width + j, width)
-    # what is left at the right, and below
-    _copy(B, b, br, bc, panel, to, width, 0, below, right, columns)
-    _copy(B, b, br, bc, panel, to, width, below, depth, 0, columns)
+        for j in range(0, columns, lanes):
+            for k in range(0, depth, lanes):
+                x, y = b + k + j * bc, to + k * width + j
+                high, wide = depth - k, columns - j
+                if high >= lanes and wide >= lanes:
+                    transpose(B, x, bc, panel, y, width)
+                else:
+                    transpose_corner(
+                        B, x, bc, panel, y, width, min(high, lanes), min(wide, lanes)
+                    )  # fmt: skip
+    else:
+        for k in range(depth):
+            for j in range(columns):
+                panel[to + k * width + j] = read(B, b + k * br + j * bc)
 
 
 @inner
@@ -203,8 +227,14 @@ def _panels(B, b, br, bc, panels, depth, columns, width):  # type: ignore[no-unt
             )  # fmt: skip
 
 
+@inner
+def _counts(stride, size, n):  # type: ignore[no-untyped-def]
+    """Tell whether a stride in bytes is a whole number of elements, where it matters."""
+    return n < 2 or stride % size == 0
+
+
 @kernel
-def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-untyped-def]
+def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     """C = A · B (+ bias), for one matrix or many of the same shapes and strides.
 
     Parameters
@@ -212,29 +242,52 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
     A, B, C : array
         ``(n, k)``, ``(k, m)``, ``(n, m)``: the first of each. C's rows are consecutive.
     bias : array
-        ``(m,)``, added to each row if `has_bias`.
+        ``(m,)``, added to each row; none if empty.
+    turned : bool
+        B is ``(m, k)``.
     offsets : array of int64
-        ``(items, 3)``: where each item's A, B and C begin, in elements from the first's.
-    first, last : int
-        Which items to compute.
+        ``(items, 3)``: where each item's A, B and C begin, in elements from the first's. If
+        empty there is one item, of which nothing has been checked.
+
+    Returns
+    -------
+    bool
+        False if nothing was done, with that one item: the shapes do not fit, there is nothing to
+        do, strides cannot be counted in elements, or the work is enough for several threads. So
+        a small product needs no checks in Python, which would take longer than it does.
     """
     rows, depth = A.shape
-    columns = B.shape[1]
-    size = A.itemsize
+    size = size_of(A)
+    b0, b1 = B.strides
+    inside, columns = B.shape
+    if turned:
+        b0, b1, inside, columns = b1, b0, columns, inside
+    has_bias = len(bias) > 0
+    items = len(offsets)
+    if items == 0:
+        if (
+            inside != depth
+            or not 0 < rows * depth * columns <= SHORT
+            or (has_bias and columns > 1 and bias.strides[0] != size)
+            or not (_counts(A.strides[0], size, rows) and _counts(A.strides[1], size, depth))
+            or not (_counts(b0, size, depth) and _counts(b1, size, columns))
+        ):
+            return False
+        items = 1
     ar, ac = A.strides[0] // size, A.strides[1] // size
-    br, bc, cr = B.strides[0] // size, B.strides[1] // size, C.strides[0] // size
+    br, bc, cr = b0 // size, b1 // size, C.strides[0] // size
     am, bm, cm, bias_m = memory(A), memory(B), memory(C), memory(bias)
     small = depth * columns <= SMALL
     copied = not small or (bc != 1 and columns > 1)
     panels = np.empty(depth * columns, B.dtype) if copied else bm
     block = am if small else np.empty(HEIGHT * min(depth, DEPTH), B.dtype)
     highest = rows if small else HEIGHT
-    widest = columns if small else VECTORS * LANES32 * 4 // size
+    widest = columns if small else VECTORS * lanes_of(A)
     packed = -1
-    for item in range(first, last):
-        a, b, c = offsets[item, 0], offsets[item, 1], offsets[item, 2]
-        if has_bias:
-            pack(bias_m, 0, 0, bias.strides[0] // size, cm, c, cr, rows, columns)
+    for item in range(items):
+        a = b = c = size - size
+        if len(offsets) > 0:
+            a, b, c = offsets[item, 0], offsets[item, 1], offsets[item, 2]
         if copied and b != packed:  # a B that the whole batch shares is copied once
             _panels(bm, b, br, bc, panels, depth, columns, widest)
             packed = b
@@ -242,16 +295,85 @@ def matmul(A, B, C, bias, has_bias, offsets, first, last):  # type: ignore[no-un
             deep = min(DEPTH, depth - k)
             for i in range(0, rows, highest):
                 high = min(highest, rows - i)
-                a_start, a_row, a_column = a + i * ar + k * ac, ar, ac
+                at = a + i * ar + k * ac
+                a_start, a_row, a_column = (at, ar, ac) if small else (0, deep, 1)
                 if not small:
-                    pack(am, a + i * ar + k * ac, ar, ac, block, 0, deep, high, deep)
-                    a_start, a_row, a_column = 0, deep, 1
+                    pack(am, at, ar, ac, block, a_start, deep, high, deep)
                 for j in range(0, columns, widest):
                     wide = min(widest, columns - j)
                     b_start, b_row = (k * columns + j * deep, wide) if copied else (b + k * br, br)
-                    panel_product(
+                    _product(
                         block, a_start, a_row, a_column,
                         panels, b_start, b_row,
                         cm, c + i * cr + j, cr,
-                        high, wide, deep, has_bias or k > 0,
+                        high, wide, deep, bias_m, j, has_bias and k == 0, k > 0,
                     )  # fmt: skip
+    return True
+
+
+@inner
+def column_sums(x, at, step, rows, columns, y):  # type: ignore[no-untyped-def]
+    """Write the sum of each column; rows are `step` apart, and summed in blocks of 64."""
+    lanes, none = lanes_of(x), x.dtype.type(0)
+    for j in range(0, columns, lanes):
+        left, total = min(columns - j, lanes), splat(none)
+        for block in range(0, rows, 64):
+            high = min(64, rows - block)
+            a = b = c = d = splat(none)  # four at a time: none waits for the one before it
+            p = at + block * step + j
+            for _ in range(high // 4):
+                a = add(a, load_first(x, p, left, none))
+                b = add(b, load_first(x, p + step, left, none))
+                c = add(c, load_first(x, p + 2 * step, left, none))
+                d = add(d, load_first(x, p + 3 * step, left, none))
+                p += 4 * step
+            for _ in range(high % 4):
+                a = add(a, load_first(x, p, left, none))
+                p += step
+            total = add(total, add(add(a, b), add(c, d)))
+        store_first(y, j, left, total)
+
+
+@kernel
+def linear_gradients(DY, X, W, DX, DW, DB, for_x, for_w, for_b):  # type: ignore[no-untyped-def]
+    """DX = DY · W, DW = DYᵀ · X and DB = Σ DY over the rows, as far as they are wanted.
+
+    Returns
+    -------
+    bool
+        False if nothing was done: for shapes that do not fit, work enough to be shared among
+        threads, or rows that are not consecutive in memory.
+    """
+    rows, outs = DY.shape
+    ins = X.shape[1]
+    size = size_of(DY)
+    if (
+        X.shape[0] != rows or W.shape[0] != outs or W.shape[1] != ins
+        or rows * outs * ins == 0 or max(rows, outs) * ins > SMALL
+        or not (_counts(DY.strides[0], size, rows) and _counts(X.strides[0], size, rows))
+        or not _counts(W.strides[0], size, outs)
+        or (outs > 1 and DY.strides[1] != size)
+        or (ins > 1 and (X.strides[1] != size or W.strides[1] != size))
+    ):  # fmt: skip
+        return False
+    dy, x, w, dx, dw, db = memory(DY), memory(X), memory(W), memory(DX), memory(DW), memory(DB)
+    step = DY.strides[0] // size
+    # not literals: for those, _product would be compiled once more
+    begin, no_bias = size - size, size < 0
+    for which in range(2):
+        if which == 0:
+            wanted, high, depth, ar, ac = for_x, rows, outs, step, 1
+            b, br, c = w, W.strides[0] // size, dx
+        else:
+            wanted, high, depth, ar, ac = for_w, outs, rows, 1, step
+            b, br, c = x, X.strides[0] // size, dw
+        if wanted:
+            for k in range(0, depth, DEPTH):
+                deep = min(DEPTH, depth - k)
+                _product(
+                    dy, k * ac, ar, ac, b, k * br, br, c, begin, ins,
+                    high, ins, deep, dy, k, no_bias, k > 0,
+                )  # fmt: skip
+    if for_b:
+        column_sums(dy, begin, step, rows, outs, db)
+    return True

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -19,6 +19,17 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """a · b + bias."""
     product: Array = np.matmul(a, b)
     return product if bias is None else product + bias
+
+
+def linear_gradients(
+    dy: Array, x: Array, weight: Array, wanted: Collection[int]
+) -> tuple[Array | None, Array | None, Array | None]:
+    """dy · W, dyᵀ · x and Σ dy, as far as 0, 1 and 2 are wanted."""
+    return (
+        np.matmul(dy, weight) if 0 in wanted else None,
+        np.matmul(dy.T, x) if 1 in wanted else None,
+        dy.sum(0) if 2 in wanted else None,
+    )
 
 
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:

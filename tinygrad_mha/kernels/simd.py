@@ -97,6 +97,26 @@ def _mask(builder: Any, vector: Vector, count: Any) -> Any:
     return builder.icmp_signed("<", numbers, _fill(builder, kind, count))
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def size_of(typing: Any, array: Any) -> Any:
+    """Return the bytes of one element, which the compiler then knows."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(ir.IntType(64), array.dtype.bitwidth // 8)
+
+    return types.intp(array), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lanes_of(typing: Any, array: Any) -> Any:
+    """Return how many of an array's numbers fill a vector."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(ir.IntType(64), Vector(array.dtype).lanes)
+
+    return types.intp(array), code
+
+
 # -- memory -----------------------------------------------------------------------------
 
 
@@ -235,6 +255,52 @@ def transpose(typing: Any, x: Any, start: Any, x_row: Any, y: Any, to: Any, y_ro
         return context.get_dummy_value()
 
     return types.void(x, types.intp, types.intp, y, types.intp, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose_corner(
+    typing: Any,
+    x: Any,
+    start: Any,
+    x_row: Any,
+    y: Any,
+    to: Any,
+    y_row: Any,
+    rows: Any,
+    columns: Any,
+) -> Any:
+    """Copy what :func:`transpose` does, where only `rows` × `columns` of the square of y are there.
+
+    Memory outside of the corner is neither read nor written.
+    """
+    vector = Vector(x.dtype)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, first, step, target, begin, stride, height, width = arguments
+        kind, size = _llvm(vector), x.dtype.bitwidth // 8
+        align = ir.Constant(ir.IntType(32), size)
+        tall, wide = _mask(builder, vector, height), _mask(builder, vector, width)
+
+        def nth(base: Any, apart: Any, index: int, count: Any) -> Any:
+            # beyond the last one stands the last one again
+            here, end = ir.Constant(count.type, index), builder.sub(count, count.type(1))
+            inside = builder.select(builder.icmp_signed("<", here, end), here, end)
+            return builder.add(base, builder.mul(apart, inside))
+
+        found = []
+        for c in range(vector.lanes):
+            pointer = _pointer(context, builder, x, source, nth(first, step, c, width), kind)
+            name = f"llvm.masked.load.{_suffix(vector)}.p0"
+            blank = ir.Constant(kind, [0.0] * vector.lanes)
+            found.append(_call(builder, name, kind, [pointer, align, tall, blank]))
+        # from the last row up: what was written in place of a missing one is overwritten
+        for r, row in reversed([*enumerate(_turned(builder, found))]):
+            pointer = _pointer(context, builder, y, target, nth(begin, stride, r, height), kind)
+            name = f"llvm.masked.store.{_suffix(vector)}.p0"
+            _call(builder, name, ir.VoidType(), [row, pointer, align, wide])
+        return context.get_dummy_value()
+
+    return types.void(x, *2 * (types.intp,), y, *4 * (types.intp,)), code
 
 
 # -- arithmetic ---------------------------------------------------------------------------

@@ -130,14 +130,7 @@ def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
     ValueError
         The sizes do not fit.
     """
-    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            f"the last axis of x, in shape {x.shape}, must match the last of weight, in shape "
-            f"{weight.shape}, which is (out_features, in_features)"
-        )
-    # one product for all leading axes: (..., in) -> (rows, in)
-    rows = kernels.matmul(_rows(x), weight.T, bias=bias)
-    return rows if x.ndim == 2 else rows.reshape(*x.shape[:-1], weight.shape[0])
+    return kernels.linear(x, weight, bias)
 
 
 @linear.gradient("x", "dx = dy · W")
@@ -160,14 +153,8 @@ def linear_dbias(dy: Value) -> Value:
 def linear_backward(
     dy: np.ndarray, wanted: list[int], x: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Run the three rules without the calls between them: small layers are nothing but calls."""
-    dy_rows = _rows(dy)
-    dx = kernels.matmul(dy_rows, weight) if 0 in wanted else None
-    return (
-        dx if dx is None or x.ndim == 2 else dx.reshape(x.shape),
-        kernels.matmul(dy_rows.T, _rows(x)) if 1 in wanted else None,
-        np.add.reduce(dy_rows, 0) if 2 in wanted else None,
-    )
+    """Run the three rules in one call: small layers are nothing but calls."""
+    return kernels.linear_gradients(dy, x, weight, wanted)
 
 
 def _rows(x: Any) -> Any:
