@@ -298,7 +298,11 @@ def _walk(
             )
         if node.sequence < memory.last_write:
             _check_unwritten(node, wanted, saved)
-        gradients = _gradients(node, dy, wanted, saved, create_graph)
+        if create_graph:
+            with enable_grad():
+                gradients = node.op.gradients(dy, wanted, _as_tensors(node, saved), fused=False)
+        else:
+            gradients = node.op.gradients(dy, wanted, saved, fused=True)
         if modes.anomaly:
             _examine(node, wanted, saved, gradients)
         if not retain_graph and node.op.saves_values:
@@ -306,7 +310,15 @@ def _walk(
         flows: list[Flow] = []
         for i, gradient in zip(wanted, gradients):  # noqa: B905  (one each, and this is the loop)
             target = node.inputs[i]
-            if type(target) is Node:
+            to_node = type(target) is Node
+            like = target if to_node else target.data
+            if (
+                type(gradient) is not np.ndarray
+                or gradient.dtype is not like.dtype
+                or gradient.shape != like.shape
+            ):
+                gradient = _fit(gradient, node, target)
+            if to_node:
                 met = target in arrived
                 if met:
                     arrived[target] = _sum(arrived[target], gradient)
@@ -351,28 +363,6 @@ def _check_unwritten(node: Node, wanted: list[int], saved: tuple[Any, ...]) -> N
         )
 
 
-def _gradients(
-    node: Node, dy: Any, wanted: list[int], saved: tuple[Any, ...], create_graph: bool
-) -> list[Any]:
-    """Run the rules of one node, and bring what they give to the inputs' shapes and dtypes."""
-    op = node.op
-    if create_graph:
-        with enable_grad():
-            found = op.gradients(dy, wanted, _as_tensors(node, saved), fused=False)
-            return [_fit(g, node, node.inputs[i]) for g, i in zip(found, wanted, strict=True)]
-    found = op.gradients(dy, wanted, saved, fused=True)
-    for k, i in enumerate(wanted):
-        gradient, target = found[k], node.inputs[i]
-        like = target if type(target) is Node else target.data
-        if (
-            type(gradient) is not np.ndarray
-            or gradient.dtype is not like.dtype
-            or gradient.shape != like.shape
-        ):
-            found[k] = _fit(np.asarray(gradient), node, target)
-    return found
-
-
 def _hooked(hooks: dict[int, Any], gradient: Any) -> Any:
     """Pass a gradient through the user's hooks, which take tensors."""
     if isinstance(gradient, Tensor):
@@ -399,6 +389,13 @@ def _examine(node: Node, wanted: list[int], saved: tuple[Any, ...], gradients: l
 
 def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
     """Undo broadcasting and promotion: a gradient has its input's shape and dtype."""
+    if isinstance(gradient, Tensor):
+        with enable_grad():
+            return _fitted(gradient, node, target)
+    return _fitted(np.asarray(gradient), node, target)
+
+
+def _fitted(gradient: Any, node: Node, target: Node | Tensor) -> Any:
     if gradient.shape != target.shape and node.op.reduce is not None:
         gradient = node.op.reduce(gradient, target.shape)
     if gradient.shape != target.shape:

@@ -356,13 +356,15 @@ class Op(Generic[P]):
         """Pick what the rules asked for, out of everything that a call knows."""
         if not self.saved_names:
             return ()
-        named = [tuple(arrays)] if self.variadic else arrays
         if not self._saves_shapes:
+            named = [tuple(arrays)] if self.variadic else arrays
             return self._pick((*named, *params, out, *extras))
-        shapes: list[Any] = [np.shape(array) for array in arrays]
-        return self._pick(
-            (*named, *params, out, *extras, *([tuple(shapes)] if self.variadic else shapes))
-        )
+        shapes: list[Any] = [
+            array.shape if type(array) is np.ndarray else np.shape(array) for array in arrays
+        ]
+        if self.variadic:
+            return self._pick((tuple(arrays), *params, out, *extras, tuple(shapes)))
+        return self._pick((*arrays, *params, out, *extras, *shapes))
 
     def _arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]

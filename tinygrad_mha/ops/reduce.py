@@ -140,10 +140,10 @@ def mean(x: Value, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -
     >>> tm.mean(tm.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
     tensor([1.5, 3.5])
     """
-    if np.dtype(dtype or x.dtype).kind != "f":
+    if (x.dtype if dtype is None else np.dtype(dtype)).kind != "f":
         raise TypeError(f"the mean of {dtype or x.dtype} is no such number; convert it to floating")
-    dims = _dims(dim, x.ndim)
-    n = count(x.shape, dims)
+    dims = None if dim is None else _dims(dim, x.ndim)
+    n = x.size if dims is None else count(x.shape, dims)
     return _add(x, axis=dims, keepdims=keepdim, dtype=dtype) * (1.0 / n if n else np.nan)
 
 
