@@ -206,6 +206,19 @@ def test_strides_that_are_not_whole_numbers_of_elements(rng: Any) -> None:
 # -- rows -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_cross_entropy_at_the_edges(backend: str) -> None:
+    inf = np.inf
+    x = np.array([[0, inf, 0], [-inf, -inf, 0], [-inf, -inf, -inf], [NAN, 0, 0]], np.float32)
+    with kernels.use_backend(backend), np.errstate(invalid="ignore"):
+        losses, _, counted = kernels.cross_entropy(x, np.array([0, 2, 1, 7]), 7)
+        np.testing.assert_array_equal(losses, np.array([NAN, 0, NAN, 0]))
+        assert counted == 3
+        for wrong in (-1, 3):
+            with pytest.raises(IndexError, match=f"target {wrong} is out of range for 3 classes"):
+                kernels.cross_entropy(x, np.array([0, 7, wrong, 1]), 7)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_rows_of_any_width(width: int, dtype: Any, rng: Any) -> None:
@@ -221,14 +234,14 @@ def test_rows_of_any_width(width: int, dtype: Any, rng: Any) -> None:
     close(kernels.softmax_backward(dy, y), reference.softmax_backward(dy, y.astype(float)), dtype)
     close(kernels.log_softmax(x), reference.log_softmax(exact), dtype)
     close(kernels.logsumexp(x), reference.logsumexp(exact), dtype)
-    losses, lse = kernels.cross_entropy(x, target)
-    close(losses, reference.cross_entropy(exact, target)[0], dtype)
-    d = dy[:, 0]
-    close(
-        kernels.cross_entropy_backward(d, x, lse, target),
-        reference.cross_entropy_backward(d, exact, lse, target),
-        dtype,
-    )
+    target[2] = -100
+    losses, lse, counted = kernels.cross_entropy(x, target)
+    assert counted == 4
+    close(losses, reference.cross_entropy(exact, target, -100)[0], dtype)
+    d = np.ascontiguousarray(dy[:, 0])
+    dx = kernels.cross_entropy_backward(d, x, lse, target)
+    close(dx, reference.cross_entropy_backward(d, exact, lse, target, -100), dtype)
+    assert not dx[2].any() and losses[2] == 0
     if width > 1:  # of one number the variance is 0, and its inverse all rounding
         got = kernels.layer_norm(x, weight, bias, 1e-5)
         for mine, true in zip(got, reference.layer_norm(exact, weight, bias, 1e-5), strict=True):

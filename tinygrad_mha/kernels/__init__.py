@@ -312,33 +312,46 @@ def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     return reference.log_softmax_backward(dy, y, axis)
 
 
-def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
-    """−ln softmax(x)[target] of each row, and ln Σ exp(x), which the gradient needs.
+def cross_entropy(x: Array, target: Array, ignored: int = -100) -> tuple[Array, Array, int]:
+    """−ln softmax(x)[target] of each row, and what the gradient needs.
 
     Parameters
     ----------
     x : ndarray
         ``(R, C)``.
-    target : integer ndarray
-        ``(R,)``, from 0 to C − 1.
+    target : ndarray of int64
+        ``(R,)``, from 0 to C − 1; or `ignored`, for rows whose loss is 0.
+    ignored : int, default -100
+        Names the rows that do not count.
 
     Returns
     -------
     losses, lse : ndarray
-        Both ``(R,)``.
+        Both ``(R,)``; `lse` is ln Σ exp(x), nan where that is ∞.
+    counted : int
+        How many rows are not ignored.
+
+    Raises
+    ------
+    IndexError
+        A target is out of range.
     """
-    losses, lse = _backend(x).cross_entropy(x, target)
-    return losses, lse
+    losses, lse, counted = _backend(x).cross_entropy(x, target, ignored)
+    if counted < 0:
+        raise IndexError(f"target {target[-1 - counted]} is out of range for {x.shape[1]} classes")
+    return losses, lse, counted
 
 
-def cross_entropy_backward(d: Array, x: Array, lse: Array, target: Array) -> Array:
+def cross_entropy_backward(
+    d: Array, x: Array, lse: Array, target: Array, ignored: int = -100
+) -> Array:
     """d · (softmax(x) − one-hot(target)): the gradient of :func:`cross_entropy`.
 
     Parameters
     ----------
     d : ndarray
         ``(R,)``, gradient of each row's loss.
-    x, lse, target : ndarray
+    x, lse, target, ignored
         As they went in and came out.
 
     Returns
@@ -346,7 +359,7 @@ def cross_entropy_backward(d: Array, x: Array, lse: Array, target: Array) -> Arr
     ndarray
         ``(R, C)``.
     """
-    dx: Array = _backend(x).cross_entropy_backward(d, x, lse, target)
+    dx: Array = _backend(x).cross_entropy_backward(d, x, lse, target, ignored)
     return dx
 
 

@@ -52,8 +52,11 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     rows.softmax: lambda t: (_in(t, 2), _in(t, 2), _b, _out(t, 2), _i, _i),
     rows.softmax_backward: lambda t: (_in(t, 2), _in(t, 2), _out(t, 2), _i, _i),
     rows.logsumexp: lambda t: (_in(t, 2), _out(t, 1), _i, _i),
-    rows.softmax_from_logsumexp: lambda t: (
-        _in(t, 2), _in(t, 1), _in(t, 1), _in(types.int64, 1), _out(t, 2), _i, _i,
+    rows.cross_entropy: lambda t: (
+        _in(t, 2), _in(types.int64, 1), types.int64, _out(t, 1), _out(t, 1), _i, _i,
+    ),
+    rows.cross_entropy_backward: lambda t: (
+        _in(t, 2), _in(t, 1), _in(t, 1), _in(types.int64, 1), types.int64, _out(t, 2), _i, _i,
     ),
     rows.layer_norm: lambda t: (
         _in(t, 2), _in(t, 1), _in(t, 1), _f8, _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
@@ -259,18 +262,22 @@ def logsumexp(x: Array, axis: int = -1) -> Array:
     return lse.reshape(last.shape[:-1])
 
 
-def cross_entropy(x: Array, labels: Array) -> tuple[Array, Array]:
-    """ln Σ exp(x) − x[label] of each row, and ln Σ exp(x)."""
-    lse = logsumexp(x, 1)
-    return lse - x[np.arange(len(x)), labels], lse
+def cross_entropy(x: Array, labels: Array, ignored: int) -> tuple[Array, Array, int]:
+    """ln Σ exp(x) − x[label] of each row, ln Σ exp(x), and how many rows are not ignored."""
+    run, flat = _kernel(rows.cross_entropy, x.dtype), _rows_of(x)
+    count = len(flat)
+    y, lse = np.empty(count, x.dtype), np.empty(count, x.dtype)
+    counts: list[int] = []
+    _share(lambda i, j: counts.append(run(flat, labels, ignored, y, lse, i, j)), count, flat.size)
+    wrong = min(counts)
+    return y, lse, wrong if wrong < 0 else sum(counts)
 
 
-def cross_entropy_backward(d: Array, x: Array, lse: Array, labels: Array) -> Array:
-    """d · (exp(x − lse) − one-hot(label))."""
-    run = _kernel(rows.softmax_from_logsumexp, x.dtype)
-    flat, which = _rows_of(x), np.ascontiguousarray(labels, np.int64)
+def cross_entropy_backward(d: Array, x: Array, lse: Array, labels: Array, ignored: int) -> Array:
+    """d · (exp(x − lse) − one-hot(label)); 0 in rows whose label is the ignored one."""
+    run, flat = _kernel(rows.cross_entropy_backward, x.dtype), _rows_of(x)
     dx = np.empty(flat.shape, x.dtype)
-    _share(lambda i, j: run(flat, lse, d, which, dx, i, j), len(flat), flat.size)
+    _share(lambda i, j: run(flat, lse, d, labels, ignored, dx, i, j), len(flat), flat.size)
     return dx
 
 

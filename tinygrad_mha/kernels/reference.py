@@ -73,16 +73,28 @@ def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     return dy - np.exp(y) * dy.sum(axis, keepdims=True)
 
 
-def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
-    """ln Σ exp(x) − x[target] of each row, and ln Σ exp(x)."""
-    lse = logsumexp(x, 1)
-    return lse - x[np.arange(len(x)), target], lse
+def cross_entropy(x: Array, target: Array, ignored: int) -> tuple[Array, Array, int]:
+    """ln Σ exp(x) − x[target] of each row, ln Σ exp(x), and how many rows are not ignored.
+
+    The count is −1 − i if row i has a target that is no column.
+    """
+    y, lse = np.zeros(len(x), x.dtype), np.zeros(len(x), x.dtype)
+    kept = np.flatnonzero(target != ignored)
+    wrong = kept[(target[kept] < 0) | (target[kept] >= x.shape[1])]
+    if len(wrong):
+        return y, lse, -1 - int(wrong[0])
+    if len(kept):
+        lse[kept] = logsumexp(x[kept], 1)
+        lse[np.isposinf(lse)] = np.nan  # ∞ − ∞, in whichever class the ∞ stands
+        y[kept] = lse[kept] - x[kept, target[kept]]
+    return y, lse, len(kept)
 
 
-def cross_entropy_backward(d: Array, x: Array, lse: Array, target: Array) -> Array:
-    """d · (exp(x − lse) − one-hot(target))."""
-    dx = np.exp(x - lse[:, None]) * d[:, None]
-    dx[np.arange(len(x)), target] -= d
+def cross_entropy_backward(d: Array, x: Array, lse: Array, target: Array, ignored: int) -> Array:
+    """d · (exp(x − lse) − one-hot(target)); 0 in rows whose target is the ignored one."""
+    dx, kept = np.zeros_like(x), np.flatnonzero(target != ignored)
+    dx[kept] = np.exp(x[kept] - lse[kept, None]) * d[kept, None]
+    dx[kept, target[kept]] -= d[kept]
     return dx
 
 

@@ -156,35 +156,63 @@ def softmax_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
             _put(dx, at + j, n - j, lanes, mul(_get(y, at + j, n - j, lanes, none), g))
 
 
+@inner
+def _logsumexp(x, at, n, lanes):  # type: ignore[no-untyped-def]
+    """Return ln Σ exp of a row."""
+    top = maximum_of_row(x, at, n, lanes, x, 0, False)
+    if np.isinf(top):  # all −∞ gives −∞, one +∞ gives +∞; the difference below would be nan
+        return top + of_nothing(x, at, n, x, 0, False)
+    tops, total, whole = splat(top), splat(x.dtype.type(0)), n - n % lanes
+    for j in range(0, whole, lanes):
+        total = add(total, exp_below(sub(load(x, at + j), tops)))
+    if whole < n:
+        rest = load_first(x, at + whole, n - whole, x.dtype.type(-np.inf))
+        total = add(total, exp_below(sub(rest, tops)))
+    return top + x.dtype.type(math.log(sum_of(total)))
+
+
 @kernel
 def logsumexp(X, LSE, first, last):  # type: ignore[no-untyped-def]
     """LSE = ln Σ exp of each row of X."""
     n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
     x = memory(X)
-    none, lowest = x.dtype.type(0), x.dtype.type(-np.inf)
     for i in range(first, last):
-        at = i * n
-        top = maximum_of_row(x, at, n, lanes, x, 0, False)
-        if np.isinf(top):  # all −∞ gives −∞, one +∞ gives +∞; the difference below would be nan
-            LSE[i] = top + of_nothing(x, at, n, x, 0, False)
-            continue
-        tops, total, whole = splat(top), splat(none), n - n % lanes
-        for j in range(0, whole, lanes):
-            total = add(total, exp_below(sub(load(x, at + j), tops)))
-        if whole < n:
-            rest = load_first(x, at + whole, n - whole, lowest)
-            total = add(total, exp_below(sub(rest, tops)))
-        LSE[i] = top + x.dtype.type(math.log(sum_of(total)))
+        LSE[i] = _logsumexp(x, i * n, n, lanes)
 
 
 @kernel
-def softmax_from_logsumexp(X, LSE, D, target, DX, first, last):  # type: ignore[no-untyped-def]
-    """DX = D · (exp(X − LSE) − one-hot(target)): the gradient of cross-entropy."""
+def cross_entropy(X, target, ignored, Y, LSE, first, last):  # type: ignore[no-untyped-def]
+    """Y = ln Σ exp(X) − X[target] of each row; 0 where the target is the ignored one.
+
+    Returns how many rows are not ignored; or −1 − i if row i has a target that is no column.
+    """
+    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    x, counted = memory(X), 0
+    for i in range(first, last):
+        t = target[i]
+        LSE[i] = Y[i] = 0
+        if t != ignored:
+            if t < 0 or t >= n:
+                return -1 - i
+            lse = _logsumexp(x, i * n, n, lanes)
+            if lse == np.inf:  # ∞ − ∞, in whichever class it stands: nan, as a softmax has it
+                lse = x.dtype.type(np.nan)
+            LSE[i], Y[i] = lse, lse - x[i * n + t]
+            counted += 1
+    return counted
+
+
+@kernel
+def cross_entropy_backward(X, LSE, D, target, ignored, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = D · (exp(X − LSE) − one-hot(target)); 0 in rows whose target is the ignored one."""
     n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
     x, dx = memory(X), memory(DX)
     lowest = x.dtype.type(-np.inf)
     for i in range(first, last):
         at = i * n
+        if target[i] == ignored:
+            dx[at : at + n] = 0
+            continue
         shift, scale = splat(LSE[i]), splat(D[i])
         for j in range(0, n, lanes):
             e = exp_below(sub(_get(x, at + j, n - j, lanes, lowest), shift))

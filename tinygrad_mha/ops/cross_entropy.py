@@ -7,6 +7,7 @@ import numpy as np
 from .. import kernels
 from ..engine import Sample, op
 from ..engine.op import Value, plain
+from .choice import choose
 from .normalize import softmax
 
 
@@ -19,16 +20,20 @@ from .normalize import softmax
         "divides it by the number of rows."
     ),
     symbol="cross entropy",
-    extras=("lse",),
+    extras=("lse", "counted"),
     method=False,
     torch="nn.functional.cross_entropy",
     samples=(
         Sample(((3, 5), np.array([0, 4, 2]))),
         Sample(((2, 3), np.array([1, 1])), {"reduction": "sum"}),
         Sample(((2, 3), np.array([1, 0])), {"reduction": "none"}, domain=(-20.0, 20.0)),
+        Sample(((3, 3), np.array([1, 0, 1])), {"ignore_index": 0}),
+        Sample(((2, 3), np.array([-100, 2])), {"reduction": "none"}),
     ),
 )
-def cross_entropy(x: Value, target: Value, reduction: str = "mean") -> Value:
+def cross_entropy(
+    x: Value, target: Value, reduction: str = "mean", ignore_index: int = -100
+) -> Value:
     """Negative log-likelihood of the right class under a softmax.
 
     Parameters
@@ -36,9 +41,11 @@ def cross_entropy(x: Value, target: Value, reduction: str = "mean") -> Value:
     x : Tensor
         Logits ``(R, C)``.
     target : integer Tensor
-        ``(R,)``, each from 0 to C − 1.
+        ``(R,)``, each from 0 to C − 1, or `ignore_index`.
     reduction : {"mean", "sum", "none"}
-        What becomes of the R losses.
+        What becomes of the R losses; the mean is over those that are not ignored.
+    ignore_index : int, default -100
+        Rows with this target have no loss and no gradient.
 
     Returns
     -------
@@ -62,30 +69,27 @@ def cross_entropy(x: Value, target: Value, reduction: str = "mean") -> Value:
         )
     if target.dtype.kind not in "iu":
         raise TypeError(f"target has dtype {target.dtype}, expected integers")
-    if target.size and not 0 <= target.min() <= target.max() < x.shape[1]:
-        worst = target.min() if target.min() < 0 else target.max()
-        raise IndexError(f"target {worst} is out of range for {x.shape[1]} classes")
-    losses, lse = kernels.cross_entropy(x, target)
-    infinite = np.isposinf(lse)
-    if infinite.any():  # ∞ − ∞, in whichever class: nan, as log_softmax has it
-        losses[infinite] = lse[infinite] = np.nan
+    index = np.ascontiguousarray(target, np.int64)
+    losses, lse, counted = kernels.cross_entropy(x, index, ignore_index)
     if reduction == "none":
-        return losses, lse
-    with np.errstate(invalid="ignore"):  # the mean of no losses is nan
-        return (losses.sum() if reduction == "sum" else losses.sum() / len(losses)), lse
-
-
-def _per_row(dy: Value, rows: int, reduction: str) -> Value:
-    """Gradient of each row's loss, from that of what became of them."""
-    return dy if reduction != "mean" else dy * (1.0 / rows if rows else float("nan"))
+        return losses, lse, counted
+    total = np.add.reduce(losses)
+    if reduction == "mean":
+        total = total / total.dtype.type(counted)  # that of no losses is nan
+    return total, lse, counted
 
 
 @cross_entropy.gradient("x", "dx = dy · (softmax(x) − onehot(target)) / R")
-def cross_entropy_dx(dy: Value, x: Value, target: Value, reduction: str) -> Value:
+def cross_entropy_dx(
+    dy: Value, x: Value, target: Value, reduction: str, ignore_index: int
+) -> Value:
     rows, classes = x.shape
-    onehot = (np.arange(classes) == plain(target)[:, None]).astype(x.dtype)
-    g = _per_row(dy, rows, reduction)
-    return (softmax(x, -1) - onehot) * (g.reshape(rows, 1) if g.ndim else g)
+    index = plain(target)
+    kept = index != ignore_index
+    onehot = (np.arange(classes) == index[:, None]).astype(x.dtype)
+    g = dy * (1.0 / int(kept.sum())) if reduction == "mean" and kept.any() else dy
+    each = (softmax(x, -1) - onehot) * (g.reshape(rows, 1) if g.ndim else g)
+    return choose(kept[:, None], each, 0.0)
 
 
 @cross_entropy.fused_gradient
@@ -95,7 +99,14 @@ def cross_entropy_backward(
     x: np.ndarray,
     target: np.ndarray,
     reduction: str,
+    ignore_index: int,
     lse: np.ndarray,
+    counted: int,
 ) -> tuple[np.ndarray, None]:
-    rows = np.broadcast_to(np.asarray(_per_row(dy, len(x), reduction), x.dtype), (len(x),))
-    return kernels.cross_entropy_backward(rows, x, lse, target), None
+    if reduction == "none":
+        each = np.ascontiguousarray(dy)
+    else:
+        each = np.empty(len(x), x.dtype)
+        each.fill(dy.item() / (counted or 1) if reduction == "mean" else dy.item())
+    index = np.ascontiguousarray(target, np.int64)
+    return kernels.cross_entropy_backward(each, x, lse, index, ignore_index), None

@@ -95,10 +95,11 @@ def cross_entropy(
         losses = reshape(-sum(terms, -1), shape)
         # with weights too, the mean is over places, not over weights: PyTorch's definition
         return reduced(losses, reduction)
-    index = plain(target).reshape(-1).astype(np.int64)
-    if weight is None and not label_smoothing and not (index == ignore_index).any():
-        losses = _of_rows(logits, index, reduction)
+    index = plain(target).reshape(-1)
+    if weight is None and not label_smoothing:
+        losses = _of_rows(logits, index, reduction, ignore_index)
         return reshape(losses, shape) if reduction == "none" else losses
+    index = index.astype(np.int64)
     log_p = log_softmax(logits, -1)
     losses, counts = _picked(name, log_p, index, weight, ignore_index)
     if label_smoothing:
