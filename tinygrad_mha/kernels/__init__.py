@@ -20,6 +20,7 @@ from numpy import empty
 
 from . import reference
 from .backend import BACKENDS, backend, fall_back, state, use_backend
+from .shapes import check_product
 from .threads import get_num_threads, set_num_threads
 
 Array = np.ndarray
@@ -104,37 +105,28 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     """
     dtype = a.dtype
     quick = state.quick.get(dtype)
-    if quick is not None and b.dtype is dtype and a.ndim == 2 == b.ndim:
-        # the shortest way: the kernel itself looks whether the shapes fit, and declines if not
-        run, none, alone = quick
-        m = b.shape[1]
-        if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
-            product: Array = empty((len(a), m), dtype)
-            if run(a, b, product, none if bias is None else bias, False, alone):
-                return product
-    if a.dtype != b.dtype:
-        raise TypeError(
-            f"a is {a.dtype} and b is {b.dtype}; convert one, for example with .float()"
-        )
+    if quick is not None and b.dtype is dtype:
+        # the shortest way: one matrix is looked at by the kernel itself, which declines if need be
+        run, none, alone, stacks = quick
+        product: Array
+        if a.ndim == 2 == b.ndim:
+            m = b.shape[1]
+            if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
+                product = empty((len(a), m), dtype)
+                if run(a, b, product, none if bias is None else bias, False, alone):
+                    return product
+        elif bias is None and a.ndim > 1 and b.ndim > 1:
+            product = stacks(a, b)
+            return product
+    if dtype != b.dtype:
+        raise TypeError(f"a is {dtype} and b is {b.dtype}; convert one, for example with .float()")
     if a.ndim < 2 or b.ndim < 2:
         return _with_vectors(a, b, bias)
-    if a.shape[-1] != b.shape[-2]:
-        raise ValueError(
-            f"shapes {a.shape} and {b.shape} do not fit: the last axis of a, {a.shape[-1]}, must "
-            f"equal the second to last of b, {b.shape[-2]}"
-        )
+    check_product(a.shape, b.shape)
     if bias is not None and bias.shape != b.shape[-1:]:
         raise ValueError(f"bias has shape {bias.shape}, expected {b.shape[-1:]}")
-    if a.ndim > 2 or b.ndim > 2:
-        try:
-            np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        except ValueError:
-            raise ValueError(
-                f"shapes {a.shape} and {b.shape} do not fit: their axes before the last two, "
-                f"{a.shape[:-2]} and {b.shape[:-2]}, do not broadcast"
-            ) from None
-    stack: Array = _backend(a).matmul(a, b, bias)
-    return stack
+    product = _backend(a).matmul(a, b, bias)
+    return product
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -172,7 +164,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     dtype = x.dtype
     quick = state.quick.get(dtype)
     if quick is not None and weight.dtype is dtype and x.ndim == 2 == weight.ndim:
-        run, none, alone = quick
+        run, none, alone, _ = quick
         m = len(weight)
         if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
             y: Array = empty((len(x), m), dtype)

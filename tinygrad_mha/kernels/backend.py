@@ -22,11 +22,12 @@ def _from_environment() -> str:
 
 
 class Quick(NamedTuple):
-    """The machine code of the matrix products of one dtype, and what it takes beside matrices."""
+    """The machine code of the matrix products of one dtype, and what goes with it."""
 
     matmul: Callable[..., bool]
     no_bias: np.ndarray
     no_offsets: np.ndarray
+    stacks: Callable[..., np.ndarray]  # multiplies stacks of matrices
 
 
 #: For each backend and dtype, what small products are computed with: see :func:`.matmul`.

@@ -19,13 +19,14 @@ from . import elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
 from .jit import source, target
+from .shapes import check_product
 from .simd import REGISTER_BYTES
 from .threads import get_num_threads, over_ranges
 
 Array = np.ndarray
 
 #: Below this many multiply-adds, or numbers, a second thread costs more than it saves.
-PARALLEL_PRODUCTS = 8_000_000
+PARALLEL_PRODUCTS = matrix.SHORT
 PARALLEL_NUMBERS = 200_000
 
 _ONE = np.zeros((1, 3), np.int64)
@@ -123,10 +124,12 @@ class _Batch(NamedTuple):
     """What a product of stacks of matrices is, worked out once for all that are alike."""
 
     shape: tuple[int, ...]  # of the result
+    rows: tuple[int, int]  # and of all its rows below each other
     first_a: tuple[int, ...]  # indices of the first matrix
     first_b: tuple[int, ...]
     offsets: Array  # where the matrices begin, in elements: (items, 3) for A, B and C
     work: int  # products of numbers
+    whole: bool  # whether all strides are whole numbers of elements, as a kernel counts them
 
 
 @lru_cache(maxsize=512)
@@ -134,6 +137,7 @@ def _batch(
     a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...], b_strides: tuple[int, ...],
     size: int,
 ) -> _Batch:  # fmt: skip
+    check_product(a, b)
     batch = np.broadcast_shapes(a[:-2], b[:-2])
     items, n, m = math.prod(batch), a[-2], b[-1]
     offsets = np.zeros((items, 3), np.int64)
@@ -145,47 +149,50 @@ def _batch(
                 offsets[:, column] += where[lead + axis] * (strides[axis] // size)
     offsets[:, 2] = np.arange(items) * (n * m)
     return _Batch(
-        (*batch, n, m), (0,) * (len(a) - 2), (0,) * (len(b) - 2), offsets, items * n * a[-1] * m
-    )
+        (*batch, n, m), (items * n, m), (0,) * (len(a) - 2), (0,) * (len(b) - 2), offsets,
+        items * n * a[-1] * m, not any(stride % size for stride in a_strides + b_strides),
+    )  # fmt: skip
 
 
-def _aligned(a: Array) -> Array:
-    """Return an array whose strides are whole numbers of elements, as a kernel counts them."""
-    size = a.itemsize
-    for stride in a.strides:
-        if stride % size:
-            return a.copy()
-    return a
-
-
-def _matmul_of(dtype: np.dtype[Any]) -> Quick:
+def _quick(dtype: np.dtype[Any]) -> Quick:
+    """Return what products of a dtype are computed with."""
     quick = QUICK["numba"].get(dtype)
     if quick is None:
-        quick = Quick(_kernel(matrix.matmul, dtype), np.zeros(0, dtype), _ONE[:0])
+        run = _kernel(matrix.matmul, dtype)
+        quick = Quick(run, np.zeros(0, dtype), _ONE[:0], matmul)
         QUICK["numba"][dtype] = quick
     return quick
 
 
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """a · b + bias, for matrices or stacks of them."""
-    run, none, _ = _matmul_of(a.dtype)
-    if not (a.size and b.size):  # a sum of nothing
-        return reference.matmul(a, b, bias)
-    a, b = _aligned(a), _aligned(b)
-    shape, first_a, first_b, offsets, work = _batch(
-        a.shape, a.strides, b.shape, b.strides, a.itemsize
+    dtype = a.dtype
+    shape, rows, first_a, first_b, offsets, work, whole = _batch(
+        a.shape, a.strides, b.shape, b.strides, dtype.itemsize
     )
-    n, m = shape[-2:]
-    rows = np.empty((len(offsets) * n, m), a.dtype)
-    a, b = a[first_a], b[first_b]
-    added = none if bias is None else np.ascontiguousarray(bias)
+    if not work:  # a sum of nothing
+        return reference.matmul(a, b, bias)
+    if not whole:
+        return matmul(a.copy(), b.copy(), bias)
+    run, none, _, _ = _quick(dtype)
+    if bias is not None:
+        none = np.ascontiguousarray(bias)
+    c = np.empty(rows, dtype)
     if work < PARALLEL_PRODUCTS or get_num_threads() == 1:
-        run(a, b, rows, added, False, offsets)
-    elif len(offsets) >= get_num_threads():
-        over_ranges(lambda i, j: run(a, b, rows, added, False, offsets[i:j]), len(offsets))
-    else:  # few large matrices: each thread takes some rows of every one
-        over_ranges(lambda i, j: run(a[i:j], b, rows[i:], added, False, offsets), n, matrix.ROWS)
-    return rows.reshape(shape)
+        run(a[first_a], b[first_b], c, none, False, offsets)
+    else:
+        _share_product(run, a[first_a], b[first_b], c, none, offsets, shape[-2])
+    return c.reshape(shape)
+
+
+def _share_product(
+    run: Callable[..., object], a: Array, b: Array, c: Array, bias: Array, offsets: Array, n: int
+) -> None:
+    """Let each thread take some matrices, or of few large ones some rows of every one."""
+    if len(offsets) >= get_num_threads():
+        over_ranges(lambda i, j: run(a, b, c, bias, False, offsets[i:j]), len(offsets))
+    else:
+        over_ranges(lambda i, j: run(a[i:j], b, c[i:], bias, False, offsets), n, matrix.ROWS)
 
 
 def linear_gradients(
@@ -195,7 +202,7 @@ def linear_gradients(
     dtype = dy.dtype
     run = _kernel(matrix.linear_gradients, dtype)
     for_x, for_w, for_b = 0 in wanted, 1 in wanted, 2 in wanted
-    _, none, _ = _matmul_of(dtype)
+    none = _quick(dtype).no_bias
     dx = np.empty(x.shape, dtype) if for_x else None
     dw = np.empty(weight.shape, dtype) if for_w else None
     db = np.empty(len(weight), dtype) if for_b else None

@@ -28,6 +28,7 @@ from .simd import (
     add,
     fma,
     fma_row,
+    keep,
     lanes_of,
     load,
     load_first,
@@ -48,7 +49,7 @@ VECTORS = 4
 DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
 SMALL = 32 * 1024  # elements of B below which it is read in place
-SHORT = 1_000_000  # products of numbers that are never shared among threads
+SHORT = 8_000_000  # products of numbers below which a second thread costs more than it saves
 
 
 @inner
@@ -267,7 +268,7 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     if items == 0:
         if (
             inside != depth
-            or not 0 < rows * depth * columns <= SHORT
+            or not 0 < rows * depth * columns < SHORT
             or (has_bias and columns > 1 and bias.strides[0] != size)
             or not (_counts(A.strides[0], size, rows) and _counts(A.strides[1], size, depth))
             or not (_counts(b0, size, depth) and _counts(b1, size, columns))
@@ -279,8 +280,10 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     am, bm, cm, bias_m = memory(A), memory(B), memory(C), memory(bias)
     small = depth * columns <= SMALL
     copied = not small or (bc != 1 and columns > 1)
-    panels = np.empty(depth * columns, B.dtype) if copied else bm
-    block = am if small else np.empty(HEIGHT * min(depth, DEPTH), B.dtype)
+    room = np.empty((depth, columns), C.dtype) if copied else C
+    panels = memory(room) if copied else bm
+    turn = C if small else np.empty((HEIGHT, min(depth, DEPTH)), C.dtype)
+    block = am if small else memory(turn)
     highest = rows if small else HEIGHT
     widest = columns if small else VECTORS * lanes_of(A)
     packed = -1
@@ -308,6 +311,7 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
                         cm, c + i * cr + j, cr,
                         high, wide, deep, bias_m, j, has_bias and k == 0, k > 0,
                     )  # fmt: skip
+    keep(room), keep(turn)
     return True
 
 

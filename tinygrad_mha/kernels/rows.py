@@ -132,7 +132,7 @@ def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
         at, seen = i * n, (i % P.shape[0]) * n
         top = maximum_of_row(x, at, n, lanes, p, seen, masked)
         if masked and top == -np.inf:
-            y[at : at + n] = of_nothing(x, at, n, p, seen, masked)
+            Y[i] = of_nothing(x, at, n, p, seen, masked)
             continue
         total = exp_of_row(x, at, n, lanes, p, seen, masked, top, y)  # nan if a number is
         scale_row(y, at, n, lanes, x.dtype.type(1) / total)

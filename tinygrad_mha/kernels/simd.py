@@ -11,13 +11,14 @@ is compiled into several instructions.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, config, types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, models, overload, overload_attribute, register_model
 
 
 def _register_bytes() -> int:
@@ -77,7 +78,8 @@ def _fill(builder: Any, kind: Any, value: Any) -> Any:
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any, target: Any) -> Any:
     """Point at an element, counted from the array's first; no integer ever becomes a pointer."""
-    data = context.make_array(kind)(context, builder, array).data
+    whole = isinstance(kind, types.Array)
+    data = context.make_array(kind)(context, builder, array).data if whole else array
     return builder.bitcast(builder.gep(data, [offset]), ir.PointerType(target))
 
 
@@ -180,29 +182,90 @@ def store_first(typing: Any, array: Any, offset: Any, count: Any, value: Any) ->
     return types.void(array, types.intp, types.intp, value), code
 
 
+class Memory(types.Type):  # type: ignore[misc]
+    """The type of the numbers of an array, from its first on: nothing but their address.
+
+    Offsets and strides are the caller's business. One type for all layouts means that what is
+    called with it is compiled once, and an address is passed on where an array is seven words.
+    """
+
+    def __init__(self, dtype: types.Type) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Memory({dtype})")
+
+
+@register_model(Memory)
+class _MemoryModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, fe_type: Memory) -> None:
+        super().__init__(manager, fe_type, manager.lookup(fe_type.dtype).get_data_type().as_pointer())
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def memory(typing: Any, array: Any) -> Any:
-    """Return the memory of an array, from its first element on, as one type for all arrays.
-
-    Offsets and strides are the caller's business. One type means that what is called with
-    it is compiled once, and not once per number of dimensions and layout.
-    """
-    flat = types.Array(array.dtype, 1, "C")
+    """Return the memory of an array, which somebody has to :func:`keep` as long as it is used."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = context.make_array(array)(context, builder, arguments[0])
-        view = context.make_array(flat)(context, builder)
-        size = ir.Constant(ir.IntType(64), array.dtype.bitwidth // 8)
-        many = ir.Constant(ir.IntType(64), 2**62)
-        view.data, view.itemsize, view.nitems = whole.data, size, many
-        view.shape = cgutils.pack_array(builder, [many])
-        view.strides = cgutils.pack_array(builder, [size])
-        # no owner: it is borrowed from `array`, which the caller keeps alive
-        view.meminfo = ir.Constant(view.meminfo.type, None)
-        view.parent = ir.Constant(view.parent.type, None)
-        return view._getvalue()
+        return context.make_array(array)(context, builder, arguments[0]).data
 
-    return flat(array), code
+    return Memory(array.dtype)(array), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def keep(typing: Any, array: Any) -> Any:
+    """Do nothing: but an array that a kernel made lives until it is last named."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.void(array), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _get(typing: Any, memory: Any, index: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.unpack_value(builder, memory.dtype, builder.gep(arguments[0], [arguments[1]]))
+
+    return memory.dtype(memory, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _set(typing: Any, memory: Any, index: Any, value: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, at, number = arguments
+        context.pack_value(builder, memory.dtype, number, builder.gep(target, [at]))
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp, memory.dtype), code
+
+
+@overload(operator.getitem)  # type: ignore[untyped-decorator]
+def _getitem(memory, index):  # type: ignore[no-untyped-def]
+    """Make ``memory[i]`` a number."""
+    if isinstance(memory, Memory) and isinstance(index, types.Integer):
+        return lambda memory, index: _get(memory, index)
+    return None
+
+
+@overload(operator.setitem)  # type: ignore[untyped-decorator]
+def _setitem(memory, index, value):  # type: ignore[no-untyped-def]
+    """Make ``memory[i] = number`` write it."""
+    if isinstance(memory, Memory) and isinstance(index, types.Integer):
+        return lambda memory, index, value: _set(memory, index, value)
+    return None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _dtype_of(typing: Any, memory: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.DType(memory.dtype)(memory), code
+
+
+@overload_attribute(Memory, "dtype")  # type: ignore[untyped-decorator]
+def _dtype(memory):  # type: ignore[no-untyped-def]
+    """Make ``memory.dtype`` what it is of an array."""
+    return lambda memory: _dtype_of(memory)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
