@@ -322,6 +322,8 @@ def attention(
     bias: Array | None = None,
     causal: bool = False,
     scale: float,
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Array, Array]:
     """softmax(q kᵀ · scale + bias) v, without the weights ever being in memory.
 
@@ -337,6 +339,10 @@ def attention(
         Query i sees keys 0 … i.
     scale : float
         Usually 1/√p.
+    dropout : float, default 0
+        Probability with which a weight is dropped; see :func:`kept`.
+    seed : int, default 0
+        Of :func:`kept`.
 
     Returns
     -------
@@ -364,7 +370,7 @@ def attention(
            [1., 1.]])
     """
     _check_attention(q, k, v, mask, bias)
-    out, lse = _backend(q).attention(q, k, v, mask, bias, causal, scale)
+    out, lse = _backend(q).attention(q, k, v, mask, bias, causal, scale, dropout, seed)
     return out, lse
 
 
@@ -380,10 +386,14 @@ def attention_backward(
     bias: Array | None = None,
     causal: bool = False,
     scale: float,
+    dropout: float = 0.0,
+    seed: int = 0,
+    into: tuple[Array, Array, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
     """Gradients of q, k and v, from what :func:`attention` took and gave.
 
-    They have the batch axes of `dout`: an input that was broadcast takes their sum.
+    They have the batch axes of `dout`: an input that was broadcast takes their sum. They are
+    written `into` three arrays, if such are given.
 
     Raises
     ------
@@ -398,10 +408,43 @@ def attention_backward(
             f"dout has shape {dout.shape}, out {out.shape} and lse {lse.shape}; dout must be like "
             "out, and lse like out without its last axis"
         )
-    dq, dk, dv = _backend(q).attention_backward(
-        dout, q, k, v, out, lse, mask, bias, causal, scale
+    found: tuple[Array, Array, Array] = _backend(q).attention_backward(
+        dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed
     )  # fmt: skip
-    return dq, dk, dv
+    if into is None:
+        return found
+    for target, gradient in zip(into, found, strict=True):
+        target[...] = gradient
+    return into
+
+
+def kept(shape: tuple[int, ...], dropout: float, seed: int) -> Array:
+    """Which attention weights dropout keeps: each has its own number, drawn by its place.
+
+    Nothing is stored: forward, backward and whoever draws the graph find the same weights
+    dropped, in whatever order and by however many threads they are computed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(..., L, S)``.
+    dropout : float
+        Probability with which a weight is dropped.
+    seed : int
+        Up to 64 bits; with the place of a weight, all that decides.
+
+    Returns
+    -------
+    bool ndarray
+        True where a weight is kept.
+
+    Examples
+    --------
+    >>> from tinygrad_mha import kernels
+    >>> kernels.kept((2, 1000, 1000), 0.25, seed=1).mean().round(2)
+    np.float64(0.75)
+    """
+    return reference.kept(shape, dropout, seed)
 
 
 def gelu(x: Array, approximate: bool = False) -> Array:
@@ -477,6 +520,7 @@ __all__ = [
     "gelu",
     "gelu_backward",
     "get_num_threads",
+    "kept",
     "layer_norm",
     "layer_norm_backward",
     "log_softmax",

@@ -352,13 +352,13 @@ def _share_items(run: Callable[[int, int], object], count: int, products: int) -
 
 def attention(
     q: Array, k: Array, v: Array,
-    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float, dropout: float, seed: int,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
     batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     length, keys, width = q.shape[-2], k.shape[-2], v.shape[-1]
-    if 0 in (*batch, length, keys, width, q.shape[-1]):
-        return reference.attention(q, k, v, mask, bias, causal, scale)
+    if dropout or 0 in (*batch, length, keys, width, q.shape[-1]):
+        return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
     run = _kernel(fused.attention, q.dtype)
     qs, ks, vs = (_items_of(x, batch) for x in (q, k, v))
     limits = _restrictions(mask, bias, (*batch, length, keys), q.dtype)
@@ -374,13 +374,13 @@ def attention(
 
 def attention_backward(
     dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array,
-    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+    mask: Array | None, bias: Array | None, causal: bool, scale: float, dropout: float, seed: int,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Gradients of q, k and v, with the batch axes of `dout`."""
     batch, length, keys = dout.shape[:-2], q.shape[-2], k.shape[-2]
-    if 0 in (*batch, length, keys, v.shape[-1], q.shape[-1]):
+    if dropout or 0 in (*batch, length, keys, v.shape[-1], q.shape[-1]):
         return reference.attention_backward(
-            dout, q, k, v, out, lse, mask, bias, causal, scale
+            dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed
         )  # fmt: skip
     run = _kernel(fused.attention_backward, q.dtype)
     given = [_items_of(x, batch) for x in (dout, q, k, v, out)]
