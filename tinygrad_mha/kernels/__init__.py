@@ -393,7 +393,8 @@ def attention_backward(
     """Gradients of q, k and v, from what :func:`attention` took and gave.
 
     They have the batch axes of `dout`: an input that was broadcast takes their sum. They are
-    written `into` three arrays, if such are given.
+    written `into` three arrays, if such are given: of these shapes, with consecutive rows, no
+    two items in the same place.
 
     Raises
     ------
@@ -409,13 +410,9 @@ def attention_backward(
             "out, and lse like out without its last axis"
         )
     found: tuple[Array, Array, Array] = _backend(q).attention_backward(
-        dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed
+        dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
     )  # fmt: skip
-    if into is None:
-        return found
-    for target, gradient in zip(into, found, strict=True):
-        target[...] = gradient
-    return into
+    return found
 
 
 def kept(shape: tuple[int, ...], dropout: float, seed: int) -> Array:

@@ -149,6 +149,7 @@ def attention(
 def attention_backward(
     dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, mask: Array | None,
     bias: Array | None, causal: bool, scale: float, dropout: float, seed: int,
+    into: tuple[Array, Array, Array] | None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Gradients of q, k and v, with the batch axes of `dout`."""
     s = _attention_scores(q, k, mask, bias, causal, scale)
@@ -156,7 +157,10 @@ def attention_backward(
     dp = _dropped(np.matmul(dout, v.swapaxes(-1, -2)), dropout, seed)
     ds = p * (dp - (dout * out).sum(-1, keepdims=True)) * q.dtype.type(scale)
     dv = np.matmul(_dropped(p, dropout, seed).swapaxes(-1, -2), dout)
-    return np.matmul(ds, k), np.matmul(ds.swapaxes(-1, -2), q), dv
+    found = np.matmul(ds, k), np.matmul(ds.swapaxes(-1, -2), q), dv
+    for target, gradient in zip(into or (), found, strict=False):
+        target[...] = gradient
+    return into or found
 
 
 def erf(x: Array) -> Array:
