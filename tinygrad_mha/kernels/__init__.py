@@ -286,9 +286,18 @@ def layer_norm_backward(
 
 def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None) -> None:
     """Raise what :func:`attention` says it raises."""
-    shapes = f"q has shape {q.shape}, k {k.shape} and v {v.shape}"
     if min(q.ndim, k.ndim, v.ndim) < 2:
-        raise ValueError(f"{shapes}; attention needs (..., L, p), (..., S, p) and (..., S, p_v)")
+        raise ValueError(
+            f"q has shape {q.shape}, k {k.shape} and v {v.shape}; attention needs (..., L, p), "
+            "(..., S, p) and (..., S, p_v)"
+        )
+    (*of_q, _, p_q), (*of_k, keys, p_k), (*of_v, values, _) = q.shape, k.shape, v.shape
+    if (
+        of_q == of_k == of_v and p_q == p_k and keys == values and mask is bias is None
+        and q.dtype is k.dtype is v.dtype
+    ):  # fmt: skip
+        return  # the usual case: for small matrices, each further check would be felt
+    shapes = f"q has shape {q.shape}, k {k.shape} and v {v.shape}"
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"{shapes}: queries and keys must be equally wide (the last axis)")
     if k.shape[-2] != v.shape[-2]:

@@ -331,32 +331,29 @@ def _in_rows(x: Array) -> Array:
 
 def _first(x: Array) -> Array:
     """Return the first matrix of a stack."""
-    first: Array = x[(0,) * (x.ndim - 2)]
+    if x.ndim == 4:  # the usual case
+        first: Array = x[0, 0]
+    else:
+        first = x[(0,) * (x.ndim - 2)]
     return first
 
 
 @lru_cache(maxsize=512)
-def _starts(batch: tuple[int, ...], *layouts: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
-    """Where each item of a batch begins in several arrays, in units of their strides: (items, n).
+def _starts(batch: tuple[int, ...], itemsizes: tuple[int, ...], *layouts: tuple[int, ...]) -> Array:
+    """Where each item of a batch begins in several arrays, in elements: (items, n).
 
-    A layout is the shape and the strides of an array's axes before its last two; the empty one
-    belongs to an array that is not there.
+    The layouts are each array's shape and its strides, which for one that is not there are ().
     """
     items = math.prod(batch)
-    starts = np.zeros((items, len(layouts)), np.int64)
+    starts = np.zeros((items, len(itemsizes)), np.int64)
     where = np.indices(batch).reshape(len(batch), items)
-    for column, (shape, strides) in enumerate(layouts):
+    for column, itemsize in enumerate(itemsizes):
+        shape, strides = layouts[2 * column][:-2], layouts[2 * column + 1][:-2]
         lead = len(batch) - len(shape)
         for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
             if size > 1:  # a size of 1 is broadcast: every item begins at the same place
-                starts[:, column] += where[lead + axis] * stride
+                starts[:, column] += where[lead + axis] * (stride // itemsize)
     return starts
-
-
-def _layout(x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shape and strides of the axes that number the matrices; strides in elements."""
-    size = x.itemsize
-    return x.shape[:-2], tuple([stride // size for stride in x.strides[:-2]])
 
 
 @cache
@@ -365,16 +362,15 @@ def _no_limit(dtype: np.dtype[Any]) -> Array:
     return np.zeros((1, 1), dtype)
 
 
-def _limit(given: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Any]:
-    """A mask or a bias: its first matrix, and where its others are."""
+def _limit(given: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A mask or a bias as the kernel reads it; a single number where there is none."""
     if given is None:
-        return _no_limit(dtype), ((), ())
+        return _no_limit(dtype)
     if given.size and min(given.strides, default=0) < 0:  # an index below 0 counts from the end
         given = np.ascontiguousarray(given)
     if given.ndim < 2 or given.shape[-2:] != shape:
         given = np.broadcast_to(given, (*given.shape[:-2], *shape))
-    given = given.view(dtype)
-    return _first(given), _layout(given)
+    return given.view(dtype)
 
 
 def _dropping(dropout: float, seed: int) -> tuple[int, int, int, float]:
@@ -412,17 +408,20 @@ def attention(
         return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
     run = _kernel(fused.attention, q.dtype)
     q, k, v = _in_rows(q), _in_rows(k), _in_rows(v)
-    seen, of_seen = _limit(mask, (length, keys), _BYTE)
-    added, of_added = _limit(bias, (length, keys), q.dtype)
+    seen, added = _limit(mask, (length, keys), _BYTE), _limit(bias, (length, keys), q.dtype)
     out = _heads_inside(batch, length, deep, q.dtype)
+    size = q.itemsize
     starts = _starts(
-        batch, _layout(q), _layout(k), _layout(v), of_seen, of_added, _layout(out)
+        batch, (size, size, size, 1, size, size), q.shape, q.strides, k.shape, k.strides,
+        v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
+        out.shape, out.strides,
     )  # fmt: skip
     lse = np.empty((*batch, length), q.dtype)
     blocks = len(starts) * -(-length // fused.QUERIES)
     given = (
-        _first(q), _first(k), _first(v), seen, mask is not None, added, bias is not None,
-        _first(out), lse.reshape(-1, length), starts, causal, scale, _dropping(dropout, seed),
+        _first(q), _first(k), _first(v), _first(seen), mask is not None,
+        _first(added), bias is not None, _first(out), lse.reshape(-1, length), starts,
+        causal, scale, _dropping(dropout, seed),
     )  # fmt: skip
     _share_products(
         lambda i, j: run(*given, i, j), blocks, len(starts) * length * keys * (width + deep)
@@ -452,20 +451,22 @@ def attention_backward(
         )  # fmt: skip
     run = _kernel(fused.attention_backward, q.dtype)
     dout, q, k, v, out = (_in_rows(x) for x in (dout, q, k, v, out))
-    seen, of_seen = _limit(mask, (length, keys), _BYTE)
-    added, of_added = _limit(bias, (length, keys), q.dtype)
+    seen, added = _limit(mask, (length, keys), _BYTE), _limit(bias, (length, keys), q.dtype)
     dq, dk, dv = into or (
         _heads_inside(batch, n, wide, q.dtype)
         for n, wide in ((length, width), (keys, width), (keys, deep))
     )
+    size = q.itemsize
     starts = _starts(
-        batch, _layout(q), _layout(k), _layout(v), of_seen, of_added, _layout(out),
-        _layout(dout), _layout(dq), _layout(dk), _layout(dv),
+        batch, (size, size, size, 1, *6 * (size,)), q.shape, q.strides, k.shape, k.strides,
+        v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
+        out.shape, out.strides, dout.shape, dout.strides, dq.shape, dq.strides,
+        dk.shape, dk.strides, dv.shape, dv.strides,
     )  # fmt: skip
     given = (
         _first(dout), _first(q), _first(k), _first(v), _first(out),
         np.ascontiguousarray(lse).reshape(-1, length),
-        seen, mask is not None, added, bias is not None, _first(dq),
+        _first(seen), mask is not None, _first(added), bias is not None, _first(dq),
     )  # fmt: skip
     how = (starts, causal, scale, _dropping(dropout, seed))
     items, blocks, threads = len(starts), -(-length // fused.QUERIES), get_num_threads()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 METHODS = ("fused", "formula")
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """What a call of the module says besides queries, keys and values, brought to one form."""
 
     mask: Tensor | None  # four dimensions, of which some may be 1; appended keys included

@@ -538,7 +538,10 @@ def combine_heads(x: Value, weight: Value, bias: Value | None = None) -> Value:
         raise ValueError(
             f"x has shape {x.shape} and weight {weight.shape}; expected (..., h, T, p) and (d, h·p)"
         )
-    return linear.forward(merge_heads.forward(x), weight, bias)
+    merged = merge_heads.forward(x)
+    # one product for all leading axes: (..., T, h·p) -> (rows, h·p)
+    rows = merged.reshape(math.prod(merged.shape[:-1]), merged.shape[-1])
+    return kernels.matmul(rows, weight.T, bias=bias).reshape(*merged.shape[:-1], len(weight))
 
 
 @combine_heads.gradient("x", "dxᵢ = dy · W[:, i-th block]")
@@ -562,7 +565,7 @@ def combine_heads_backward(
 ) -> tuple[np.ndarray | None, ...]:
     """Run the three rules without the calls between them."""
     merged = merge_heads.forward(x)
-    rows = dy.reshape(-1, dy.shape[-1]) if dy.size else dy.reshape(0, dy.shape[-1])
+    rows = dy.reshape(math.prod(dy.shape[:-1]), dy.shape[-1])
     # (rows, d) · (d, h·p) -> (..., T, h·p) -> (..., h, T, p)
     dx = split_heads.forward(kernels.matmul(rows, weight).reshape(merged.shape), x.shape[-3])
     return (
