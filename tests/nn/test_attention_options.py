@@ -318,22 +318,35 @@ def test_without_weights_in_memory(kind: str, causal: bool) -> None:
     mask = None if given is None else tm.Tensor(given)
     mha, x = make("plain"), draw(N, length, 8)
     found = []
-    for keep in (True, False):
-        mha.pooling.keep_weights = keep
+    for need_weights in (True, False):
         mha.zero_grad()
         x.grad = None
-        out = mha(x, mask=mask, is_causal=causal)
+        out = mha(x, mask=mask, is_causal=causal, need_weights=need_weights)
+        if need_weights:
+            out, weights = out
         (out * out).sum().backward()
         found.append([out.data, x.grad.data, *(p.grad.data for p in mha.parameters())])
-    stages = tm.viz.trace(mha(x, mask=mask, is_causal=causal).sum(), model=mha).heads[0].stages
-    assert (stages == ["attention"]) == (kind != "per head")
-    with tm.no_grad():
-        mha.pooling.keep_weights = True
-        found[0].append(mha(x, mask=mask, is_causal=causal).data)
-        found[1].append(out.data)
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
     assert np.isfinite(found[1][1]).all()
+    graph = tm.viz.trace(out.sum(), model=mha)
+    assert "self_attention" in {vertex.name for vertex in graph.fused.vertices}
+    (heads,) = graph.heads
+    assert heads.proof.holds
+    for i, lane in enumerate(heads.lanes):  # averaged over squares of 2 × 2
+        whole = weights.data[0, i].reshape(35, 2, 35, 2).mean((1, 3))
+        np.testing.assert_allclose(lane.weights, whole, atol=1e-5)
+
+
+def test_dropped_weights_are_dropped_in_the_picture_too() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2, dropout=0.5)
+    out = mha(draw(2, 6, 8).float(), is_causal=True)
+    graph = tm.viz.trace((out * out).sum(), model=mha)
+    assert graph.heads[0].proof.holds
+    assert "dropout" in graph.heads[0].stages
+    np.testing.assert_allclose(
+        graph.data.vertices[graph.heads[0].output].value.norm, np.linalg.norm(out.data), rtol=1e-5
+    )
 
 
 # -- errors ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 
 import tinygrad_mha as tm
 from tests.support import require
+from tinygrad_mha import kernels
 from tinygrad_mha.engine import Op
 
 
@@ -85,19 +86,39 @@ def _additive_scores(torch: Any, query: Any, key: Any, weight: Any) -> Any:
 
 
 def _attention(
-    torch: Any, query: Any, key: Any, value: Any, scale: float,
-    mask: Any = None, bias: Any = None, is_causal: bool = False,
+    torch: Any, query: Any, key: Any, value: Any, mask: Any = None, scale: float | None = None,
+    is_causal: bool = False, dropout: float = 0.0, seed: int = 0,
 ) -> Any:  # fmt: skip
-    scores = query @ key.mT * scale
+    scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
     seen = torch.ones(scores.shape[-2:], dtype=torch.bool)
     if is_causal:
         seen = seen.tril()
-    if mask is not None:
-        seen = seen & torch.as_tensor(mask)
-    if bias is not None:
-        seen = seen & ~torch.as_tensor(bias).isneginf()
-        scores = scores + torch.as_tensor(bias).nan_to_num(neginf=0.0).to(scores.dtype)
-    return _masked_softmax(torch, scores, seen) @ value
+    if mask is not None and mask.dtype == torch.bool:
+        seen = seen & mask
+    elif mask is not None:
+        seen = seen & ~mask.isneginf()
+        scores = scores + mask.nan_to_num(neginf=0.0).to(scores.dtype)
+    weights = _masked_softmax(torch, scores, seen)
+    if dropout:
+        kept = torch.as_tensor(kernels.kept(tuple(weights.shape), dropout, seed))
+        weights = weights * kept / (1 - dropout)
+    return weights @ value
+
+
+def _self_attention(
+    torch: Any, x: Any, W_q: Any, W_k: Any, W_v: Any, b_q: Any, b_k: Any, b_v: Any,
+    *mask: Any, **how: Any,
+) -> Any:  # fmt: skip
+    def heads(W: Any, b: Any) -> Any:
+        y = torch.einsum("ntd,hpd->nhtp", x, W)
+        return y if b is None else y + b[:, None]
+
+    return _attention(torch, heads(W_q, b_q), heads(W_k, b_k), heads(W_v, b_v), *mask, **how)
+
+
+def _combine_heads(torch: Any, x: Any, weight: Any, bias: Any) -> Any:
+    y = torch.einsum("...htp,ohp->...to", x, weight.unflatten(1, (x.shape[-3], -1)))
+    return y if bias is None else y + bias
 
 
 #: Operations that PyTorch does not have under one name, as it would write them. Input tensors come
@@ -139,6 +160,8 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "dot_scores": lambda torch, query, key, scale: query @ key.mT * scale,
     "additive_scores": _additive_scores,
     "attention": _attention,
+    "self_attention": _self_attention,
+    "combine_heads": _combine_heads,
     "bernoulli_nll": lambda torch, x, target: torch.nn.functional.binary_cross_entropy(
         x, target, reduction="none"
     ),

@@ -69,7 +69,7 @@ def test_a_gradient_that_was_not_computed_is_not_zero() -> None:
 
 def test_steps_are_the_engines_own() -> None:
     loss, model = small_model()
-    data = tm.viz.trace(loss, model=model).data
+    data = tm.viz.trace(loss, model=model).fused
     engine = [step.node.op.name for step in tm.autograd.steps(loss)]
     assert [data.vertices[step.vertex].name for step in data.steps] == engine
     assert any(flow[4] for step in data.steps for flow in step.flows)  # a fan-out meets
@@ -80,7 +80,7 @@ def test_modules_and_parameters_have_their_names() -> None:
     loss, model = small_model()
     data = tm.viz.trace(loss, model=model).data
     paths = {m.path for m in data.modules}
-    assert {"", "blocks.0", "blocks.1.attention", "blocks.1.attention.pooling", "norm"} <= paths
+    assert {"", "blocks.0", "blocks.1.attention", "blocks.1.mlp.0", "norm"} <= paths
     parents = {m.path: data.modules[m.parent].path for m in data.modules if m.parent is not None}
     assert parents["blocks.1.attention"] == "blocks.1"
     names = {v.name for v in data.vertices if v.kind == "parameter"}

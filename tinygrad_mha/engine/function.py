@@ -159,6 +159,7 @@ class FunctionOp:
     axis = None
     extras: tuple[str, ...] = ()
     fused = None
+    steps = None
 
     def __init__(self, function: type[Function]) -> None:
         self.function = function

@@ -128,6 +128,8 @@ class Op(Generic[P]):
         Arrays in, array out.
     rules : dict of str to Rule
         Its gradient, one rule per differentiable input.
+    steps : callable or None
+        The same on tensors, made of other operations: what is fused, unfolded.
     samples : tuple of Sample
         What the generic checks run it on.
     derivation : str
@@ -169,6 +171,7 @@ class Op(Generic[P]):
         self.view = view
         self.rules: dict[str, Rule] = {}
         self.fused: Rule | None = None
+        self.steps: Callable[..., Any] | None = None
         self.saved_names: tuple[str, ...] = ()
         self.saves_values = False
         self._read_signature(inputs)
@@ -243,6 +246,15 @@ class Op(Generic[P]):
         """
         self.fused = Rule("*", "", function, self._check_takes(function, skip=2))
         self._plan()
+        return function
+
+    def as_steps(self, function: Fn) -> Fn:
+        """Register how a fused operation is made of others; decorates a function of tensors.
+
+        It takes what the operation takes. Pictures show these steps instead, and the generic
+        checks hold the two together.
+        """
+        self.steps = function
         return function
 
     def _check_takes(self, function: Callable[..., Any], skip: int = 1) -> tuple[str, ...]:

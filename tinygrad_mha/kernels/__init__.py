@@ -390,9 +390,18 @@ def layer_norm_backward(
 
 def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None) -> None:
     """Raise what :func:`attention` says it raises."""
-    shapes = f"q has shape {q.shape}, k {k.shape} and v {v.shape}"
     if min(q.ndim, k.ndim, v.ndim) < 2:
-        raise ValueError(f"{shapes}; attention needs (..., L, p), (..., S, p) and (..., S, p_v)")
+        raise ValueError(
+            f"q has shape {q.shape}, k {k.shape} and v {v.shape}; attention needs (..., L, p), "
+            "(..., S, p) and (..., S, p_v)"
+        )
+    (*of_q, _, p_q), (*of_k, keys, p_k), (*of_v, values, _) = q.shape, k.shape, v.shape
+    if (
+        of_q == of_k == of_v and p_q == p_k and keys == values and mask is bias is None
+        and q.dtype is k.dtype is v.dtype
+    ):  # fmt: skip
+        return  # the usual case: for small matrices, each further check would be felt
+    shapes = f"q has shape {q.shape}, k {k.shape} and v {v.shape}"
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"{shapes}: queries and keys must be equally wide (the last axis)")
     if k.shape[-2] != v.shape[-2]:
@@ -426,6 +435,8 @@ def attention(
     bias: Array | None = None,
     causal: bool = False,
     scale: float,
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Array, Array]:
     """softmax(q kᵀ · scale + bias) v, without the weights ever being in memory.
 
@@ -441,6 +452,10 @@ def attention(
         Query i sees keys 0 … i.
     scale : float
         Usually 1/√p.
+    dropout : float, default 0
+        Probability with which a weight is dropped; see :func:`kept`.
+    seed : int, default 0
+        Of :func:`kept`.
 
     Returns
     -------
@@ -468,7 +483,7 @@ def attention(
            [1., 1.]])
     """
     _check_attention(q, k, v, mask, bias)
-    out, lse = _backend(q).attention(q, k, v, mask, bias, causal, scale)
+    out, lse = _backend(q).attention(q, k, v, mask, bias, causal, scale, dropout, seed)
     return out, lse
 
 
@@ -484,10 +499,15 @@ def attention_backward(
     bias: Array | None = None,
     causal: bool = False,
     scale: float,
+    dropout: float = 0.0,
+    seed: int = 0,
+    into: tuple[Array, Array, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
     """Gradients of q, k and v, from what :func:`attention` took and gave.
 
-    They have the batch axes of `dout`: an input that was broadcast takes their sum.
+    They have the batch axes of `dout`: an input that was broadcast takes their sum. They are
+    written `into` three arrays, if such are given: of these shapes, with consecutive rows, no
+    two items in the same place.
 
     Raises
     ------
@@ -502,10 +522,39 @@ def attention_backward(
             f"dout has shape {dout.shape}, out {out.shape} and lse {lse.shape}; dout must be like "
             "out, and lse like out without its last axis"
         )
-    dq, dk, dv = _backend(q).attention_backward(
-        dout, q, k, v, out, lse, mask, bias, causal, scale
+    found: tuple[Array, Array, Array] = _backend(q).attention_backward(
+        dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
     )  # fmt: skip
-    return dq, dk, dv
+    return found
+
+
+def kept(shape: tuple[int, ...], dropout: float, seed: int) -> Array:
+    """Which attention weights dropout keeps: each has its own number, drawn by its place.
+
+    Nothing is stored: forward, backward and whoever draws the graph find the same weights
+    dropped, in whatever order and by however many threads they are computed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(..., L, S)``.
+    dropout : float
+        Probability with which a weight is dropped.
+    seed : int
+        Up to 64 bits; with the place of a weight, all that decides.
+
+    Returns
+    -------
+    bool ndarray
+        True where a weight is kept.
+
+    Examples
+    --------
+    >>> from tinygrad_mha import kernels
+    >>> kernels.kept((2, 1000, 1000), 0.25, seed=1).mean().round(2)
+    np.float64(0.75)
+    """
+    return reference.kept(shape, dropout, seed)
 
 
 def gelu(x: Array, approximate: bool = False) -> Array:
@@ -646,6 +695,7 @@ __all__ = [
     "gelu",
     "gelu_backward",
     "get_num_threads",
+    "kept",
     "layer_norm",
     "layer_norm_backward",
     "linear",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from . import fused_attention as fused
 from .backend import QUICK, Quick
 from .jit import source, target
 from .shapes import check_product
-from .simd import REGISTER_BYTES
 from .threads import get_num_threads, over_ranges
 
 Array = np.ndarray
@@ -31,6 +30,7 @@ PARALLEL_NUMBERS = 200_000
 
 _ONE = np.zeros((1, 3), np.int64)
 _UNUSED = {np.dtype(t): np.zeros((1, 1), t) for t in (np.float32, np.float64)}
+_BYTE = np.dtype(np.uint8)
 _i, _b, _f8 = types.intp, types.boolean, types.float64
 
 
@@ -41,6 +41,20 @@ def _in(t: Any, n: int) -> Any:
 def _out(t: Any, n: int) -> Any:
     return target(t, n)
 
+
+def _any(t: Any, n: int) -> Any:
+    return types.Array(t, n, "A")
+
+
+def _limits(t: Any) -> tuple[Any, ...]:
+    """Mask, whether there is one; bias, whether there is one."""
+    return _in(types.uint8, 2), _b, _in(t, 2), _b
+
+
+#: Offsets, causal, scale, dropping, first and last.
+_how = (
+    _out(types.int64, 2), _b, _f8, types.Tuple((_i, _i, _i, _f8)), _i, _i,
+)  # fmt: skip
 
 #: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
 _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
@@ -75,12 +89,10 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     ),
     elements.sgd: lambda t: (_out(t, 1), _in(t, 1), _out(t, 1), _f8, _f8),
     fused.attention: lambda t: (
-        *(3 * (_in(t, 3),)), _in(types.uint8, 2), _b, _in(t, 2), _b, _out(types.int64, 2),
-        _b, _f8, _out(t, 3), _out(t, 2), _i, _i,
+        *(3 * (_in(t, 2),)), *_limits(t), _any(t, 2), _out(t, 2), *_how,
     ),
     fused.attention_backward: lambda t: (
-        *(5 * (_in(t, 3),)), _in(t, 2), _in(types.uint8, 2), _b, _in(t, 2), _b,
-        _out(types.int64, 2), _b, _f8, *(3 * (_out(t, 3),)), _i, _i,
+        *(5 * (_in(t, 2),)), _in(t, 2), *_limits(t), *(3 * (_any(t, 2),)), *_how,
     ),
 }  # fmt: skip
 
@@ -330,90 +342,171 @@ def layer_norm_backward(
 # -- attention ------------------------------------------------------------------------------
 
 
-def _items_of(x: Array, batch: tuple[int, ...]) -> Array:
-    """(..., T, p) as (items, T, p), consecutive, with zeros up to a whole vector of p."""
-    length, width = x.shape[-2:]
-    whole = np.broadcast_to(x, (*batch, length, width)).reshape(-1, length, width)
-    missing = -width % (REGISTER_BYTES // x.itemsize)
-    if missing:
-        return np.pad(whole, ((0, 0), (0, 0), (0, missing)))
-    return np.ascontiguousarray(whole)
+def _in_rows(x: Array) -> Array:
+    """Return an array whose rows are consecutive in themselves, and begin at whole elements."""
+    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
 
 
-def _restrictions(
-    mask: Array | None, bias: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> tuple[Any, ...]:
-    """Mask, whether there is one, bias, whether there is one, and where each item's begin."""
-    items = math.prod(shape[:-2])
-    offsets = np.zeros((items, 2), np.int64)
-    found: list[Any] = []
-    for column, (given, kind) in enumerate(((mask, np.dtype(np.uint8)), (bias, dtype))):
-        if given is None:
-            found += [np.zeros((1, 1), kind), False]
-            continue
-        # consecutive before it is broadcast: no stride is negative, and nothing is multiplied
-        whole = np.broadcast_to(np.ascontiguousarray(given), shape)
-        where = np.indices(shape[:-2]).reshape(len(shape) - 2, items)
-        for indices, stride in zip(where, whole.strides[:-2], strict=True):
-            offsets[:, column] += indices * (stride // whole.itemsize)
-        found += [whole[(0,) * (len(shape) - 2)].view(kind), True]
-    return (*found, offsets)
+def _first(x: Array) -> Array:
+    """Return the first matrix of a stack."""
+    if x.ndim == 4:  # the usual case
+        first: Array = x[0, 0]
+    else:
+        first = x[(0,) * (x.ndim - 2)]
+    return first
 
 
-def _share_items(run: Callable[[int, int], object], count: int, products: int) -> None:
-    """Run over all items, by several threads where that pays."""
+@lru_cache(maxsize=512)
+def _starts(batch: tuple[int, ...], itemsizes: tuple[int, ...], *layouts: tuple[int, ...]) -> Array:
+    """Where each item of a batch begins in several arrays, in elements: (items, n).
+
+    The layouts are each array's shape and its strides, which for one that is not there are ().
+    """
+    items = math.prod(batch)
+    starts = np.zeros((items, len(itemsizes)), np.int64)
+    where = np.indices(batch).reshape(len(batch), items)
+    for column, itemsize in enumerate(itemsizes):
+        shape, strides = layouts[2 * column][:-2], layouts[2 * column + 1][:-2]
+        lead = len(batch) - len(shape)
+        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
+            if size > 1:  # a size of 1 is broadcast: every item begins at the same place
+                starts[:, column] += where[lead + axis] * (stride // itemsize)
+    return starts
+
+
+@cache
+def _no_limit(dtype: np.dtype[Any]) -> Array:
+    """Return something to pass as a mask or a bias that is not looked at."""
+    return np.zeros((1, 1), dtype)
+
+
+def _limit(given: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A mask or a bias as the kernel reads it; a single number where there is none."""
+    if given is None:
+        return _no_limit(dtype)
+    if given.size and min(given.strides, default=0) < 0:  # an index below 0 counts from the end
+        given = np.ascontiguousarray(given)
+    if given.ndim < 2 or given.shape[-2:] != shape:
+        given = np.broadcast_to(given, (*given.shape[:-2], *shape))
+    return given.view(dtype)
+
+
+def _dropping(dropout: float, seed: int) -> tuple[int, int, int, float]:
+    """Say it as the kernel takes it: what is drawn below the first is dropped."""
+    if not dropout:
+        return 0, 0, 0, 0.0
+    # where all is dropped the factor does not matter, but 0 would say that nothing is
+    factor = 1 / (1 - dropout) if dropout < 1 else 1.0
+    return round(dropout * 2**32), seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, factor
+
+
+def _heads_inside(batch: tuple[int, ...], length: int, width: int, dtype: Any) -> Array:
+    """(..., h, L, p), in memory as (..., L, h, p): merging heads is then a view."""
+    if not batch:
+        return np.empty((length, width), dtype)
+    return np.empty((*batch[:-1], length, batch[-1], width), dtype).swapaxes(-2, -3)
+
+
+def _batch_of(*arrays: Array) -> tuple[int, ...]:
+    """The axes before the last two, broadcast."""
+    first: tuple[int, ...] = arrays[0].shape[:-2]
+    if all(x.shape[:-2] == first for x in arrays):
+        return first
+    return np.broadcast_shapes(*(x.shape[:-2] for x in arrays))
+
+
+def attention(
+    q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None,
+    causal: bool, scale: float, dropout: float, seed: int,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
+    batch = _batch_of(q, k, v)
+    (length, width), (keys, deep) = q.shape[-2:], v.shape[-2:]
+    if 0 in (*batch, length, keys, width, deep):
+        return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
+    run = _kernel(fused.attention, q.dtype)
+    q, k, v = _in_rows(q), _in_rows(k), _in_rows(v)
+    seen, added = _limit(mask, (length, keys), _BYTE), _limit(bias, (length, keys), q.dtype)
+    out = _heads_inside(batch, length, deep, q.dtype)
+    size = q.itemsize
+    starts = _starts(
+        batch, (size, size, size, 1, size, size), q.shape, q.strides, k.shape, k.strides,
+        v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
+        out.shape, out.strides,
+    )  # fmt: skip
+    lse = np.empty((*batch, length), q.dtype)
+    blocks = len(starts) * -(-length // fused.QUERIES)
+    given = (
+        _first(q), _first(k), _first(v), _first(seen), mask is not None,
+        _first(added), bias is not None, _first(out), lse.reshape(-1, length), starts,
+        causal, scale, _dropping(dropout, seed),
+    )  # fmt: skip
+    _share_products(
+        lambda i, j: run(*given, i, j), blocks, len(starts) * length * keys * (width + deep)
+    )  # fmt: skip
+    return out, lse
+
+
+def _share_products(run: Callable[[int, int], object], count: int, products: int) -> None:
+    """Run over everything, by several threads where that pays."""
     if products < PARALLEL_PRODUCTS or get_num_threads() == 1:
         run(0, count)
     else:
         over_ranges(run, count)
 
 
-def attention(
-    q: Array, k: Array, v: Array,
-    mask: Array | None, bias: Array | None, causal: bool, scale: float,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
-    batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
-    length, keys, width = q.shape[-2], k.shape[-2], v.shape[-1]
-    if 0 in (*batch, length, keys, width, q.shape[-1]):
-        return reference.attention(q, k, v, mask, bias, causal, scale)
-    run = _kernel(fused.attention, q.dtype)
-    qs, ks, vs = (_items_of(x, batch) for x in (q, k, v))
-    limits = _restrictions(mask, bias, (*batch, length, keys), q.dtype)
-    out, lse = np.empty((*qs.shape[:2], vs.shape[2]), q.dtype), np.empty(qs.shape[:2], q.dtype)
-    blocks = len(qs) * -(-length // fused.QUERIES)
-    _share_items(
-        lambda i, j: run(qs, ks, vs, *limits, causal, scale, out, lse, i, j),
-        blocks,
-        qs.size * keys,
-    )
-    return out[..., :width].reshape(*batch, length, width), lse.reshape(*batch, length)
-
-
 def attention_backward(
-    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array,
-    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, mask: Array | None,
+    bias: Array | None, causal: bool, scale: float, dropout: float, seed: int,
+    into: tuple[Array, Array, Array] | None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Gradients of q, k and v, with the batch axes of `dout`."""
-    batch, length, keys = dout.shape[:-2], q.shape[-2], k.shape[-2]
-    if 0 in (*batch, length, keys, v.shape[-1], q.shape[-1]):
+    batch = dout.shape[:-2]
+    (length, width), (keys, deep) = q.shape[-2:], v.shape[-2:]
+    if 0 in (*batch, length, keys, width, deep):
         return reference.attention_backward(
-            dout, q, k, v, out, lse, mask, bias, causal, scale
+            dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
         )  # fmt: skip
     run = _kernel(fused.attention_backward, q.dtype)
-    given = [_items_of(x, batch) for x in (dout, q, k, v, out)]
-    limits = _restrictions(mask, bias, (*batch, length, keys), q.dtype)
-    flat = np.ascontiguousarray(lse).reshape(-1, length)
-    grown = [np.empty(x.shape, q.dtype) for x in given[1:4]]
-    _share_items(
-        lambda i, j: run(*given, flat, *limits, causal, scale, *grown, i, j),
-        len(flat),
-        given[1].size * keys,
+    dout, q, k, v, out = (_in_rows(x) for x in (dout, q, k, v, out))
+    seen, added = _limit(mask, (length, keys), _BYTE), _limit(bias, (length, keys), q.dtype)
+    dq, dk, dv = into or (
+        _heads_inside(batch, n, wide, q.dtype)
+        for n, wide in ((length, width), (keys, width), (keys, deep))
     )
-    dq, dk, dv = (
-        d[..., : x.shape[-1]].reshape(*batch, *x.shape[-2:])
-        for d, x in zip(grown, (q, k, v), strict=True)
-    )
+    size = q.itemsize
+    starts = _starts(
+        batch, (size, size, size, 1, *6 * (size,)), q.shape, q.strides, k.shape, k.strides,
+        v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
+        out.shape, out.strides, dout.shape, dout.strides, dq.shape, dq.strides,
+        dk.shape, dk.strides, dv.shape, dv.strides,
+    )  # fmt: skip
+    given = (
+        _first(dout), _first(q), _first(k), _first(v), _first(out),
+        np.ascontiguousarray(lse).reshape(-1, length),
+        _first(seen), mask is not None, _first(added), bias is not None, _first(dq),
+    )  # fmt: skip
+    how = (starts, causal, scale, _dropping(dropout, seed))
+    items, blocks, threads = len(starts), -(-length // fused.QUERIES), get_num_threads()
+    products = items * length * keys * (2 * width + deep)
+    if items % threads == 0 or items >= 4 * threads or products < PARALLEL_PRODUCTS:
+        firsts = _first(dk), _first(dv)
+        _share_products(
+            lambda i, j: run(*given, *firsts, *how, i * blocks, j * blocks), items, products
+        )  # fmt: skip
+        return dq, dk, dv
+    # fewer items than threads: these share an item, and what each adds to dk and dv is summed
+    parts: dict[int, tuple[Array, Array]] = {}
+
+    def part(start: int, stop: int) -> None:
+        mine = parts[start] = np.zeros_like(dk), np.zeros_like(dv)
+        run(*given, _first(mine[0]), _first(mine[1]), *how, start, stop)
+
+    over_ranges(part, items * blocks)
+    dk[...] = dv[...] = 0
+    for start in sorted(parts):
+        dk += parts[start][0]
+        dv += parts[start][1]
     return dq, dk, dv
 
 

@@ -6,8 +6,8 @@ Gimelshein 2018), so that at the end only the outputs and ln Σ exp of each row 
 The backward pass computes the scores again, from which ln Σ exp makes the weights at once
 (Dao et al. 2022, "FlashAttention", algorithms 1 and 4).
 
-The widths p and p_v are multiples of a vector here; whoever calls fills up with zeros.
-Rows of a block are filled up to whole tiles: what is computed there is not read.
+Heads are read where they are, as a stride of the batch, and written to where they belong. Only
+keys are copied, turned and multiplied by the scale, and for the gradient values too.
 """
 
 from __future__ import annotations
@@ -19,55 +19,49 @@ import numpy as np
 from .functions import exp_below
 from .jit import inner, kernel
 from .matrix import ROWS, pack, panel_product
-from .rows import exp_of_row, maximum_of_row, of_nothing, scale_row
-from .simd import LANES32, fma, load, memory, mul, splat, store, sub, sum_of
+from .simd import (
+    LANES32,
+    add,
+    fma,
+    load,
+    max_of,
+    memory,
+    mul,
+    splat,
+    store,
+    sub,
+    sum_of,
+    where_less,
+)
 
 QUERIES = 16 * ROWS  # of a block
 KEYS = 64 * ROWS  # of a block: its scores are 147 kB, and whole vectors and tiles wide
 
 
 @inner
-def _up(n, multiple):  # type: ignore[no-untyped-def]
-    """Round up."""
-    return (n + multiple - 1) // multiple * multiple
+def _turn(x, at, row, column, count, width, scale, stride, turned):  # type: ignore[no-untyped-def]
+    """Copy (count, width) times a number as blocks of (width, stride): B of Q · Kᵀ."""
+    for j0 in range(0, count, stride):
+        wide, start = min(stride, count - j0), j0 * width
+        if wide < stride:
+            for i in range(start, start + stride * width):
+                turned[i] = 0
+        pack(x, at + j0 * row, column, row, turned, start, stride, width, wide)
+    for i in range((count + stride - 1) // stride * stride * width):
+        turned[i] *= scale
 
 
 @inner
-def _turn(x, at, count, width, turned):  # type: ignore[no-untyped-def]
-    """Copy (count, width) as blocks of (width, KEYS): what a product needs of keys."""
-    for j0 in range(0, count, KEYS):
-        wide = min(KEYS, count - j0)
-        start = j0 * width
-        if wide < KEYS:
-            turned[start : start + KEYS * width] = 0
-        pack(x, at + j0 * width, 1, width, turned, start, KEYS, width, wide)
+def _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal):  # type: ignore[no-untyped-def]
+    """Add the bias to a block of scores, and make −∞ of those that may not be seen.
 
-
-@inner
-def _take(x, at, rows, width, scale, block):  # type: ignore[no-untyped-def]
-    """Copy rows times a number; rows that fill up the last tile are 0."""
-    for i in range(rows * width):
-        block[i] = x[at + i] * scale
-    block[rows * width : _up(rows, ROWS) * width] = 0
-
-
-@inner
-def _scores(q, kt, j0, s, rows, wide, width, lanes):  # type: ignore[no-untyped-def]
-    """S = Q · Kᵀ of a block of queries and one of keys."""
-    panel_product(
-        q, 0, width, 1, kt, j0 * width, KEYS, s, 0, KEYS,
-        _up(rows, ROWS), _up(wide, lanes), width, False,
-    )  # fmt: skip
-
-
-@inner
-def _restrict(s, rows, wide, i0, j0, mask, bias, causal):  # type: ignore[no-untyped-def]
-    """Add the bias to a block of scores, and make −∞ of those that may not be seen."""
+    So are those between the block's width and whole vectors.
+    """
     m, m_at, m_row, m_column, has_mask = mask
     b, b_at, b_row, b_column, has_bias = bias
     lowest = s.dtype.type(-np.inf)
     for i in range(rows):
-        at = i * KEYS
+        at = i * stride
         if has_bias:
             start = b_at + (i0 + i) * b_row + j0 * b_column
             for j in range(wide):
@@ -77,173 +71,262 @@ def _restrict(s, rows, wide, i0, j0, mask, bias, causal):  # type: ignore[no-unt
             for j in range(wide):
                 if m[start + j * m_column] == 0:
                     s[at + j] = lowest
-        if causal:
-            for j in range(max(0, i0 + i + 1 - j0), wide):
-                s[at + j] = lowest
+        for j in range(min(wide, max(0, i0 + i + 1 - j0)) if causal else wide, high):
+            s[at + j] = lowest
 
 
 @inner
-def _width(j0, keys, i0, rows, causal):  # type: ignore[no-untyped-def]
-    """How many keys of a block its queries may see at all."""
-    wide = min(KEYS, keys - j0)
-    return min(wide, i0 + rows - j0) if causal else wide
+def _mixed(x):  # type: ignore[no-untyped-def]
+    """Scramble 32 bits, kept in a wider number."""
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+    return x ^ (x >> 16)
 
 
 @inner
-def _absorb(s, at, wide, lanes, top, total):  # type: ignore[no-untyped-def]
-    """Turn a row of scores into weights; return the new maximum, the old sums' factor, the sum."""
-    one = s.dtype.type(1)
-    best = max(top, maximum_of_row(s, at, wide, lanes, s, 0, False))
-    if best == -np.inf:  # nothing to be seen so far
-        none = of_nothing(s, at, wide, s, 0, False)
-        s[at : at + wide] = none
-        return top, one, total + none
-    factor = one if best == top else s.dtype.type(math.exp(top - best))
-    return best, factor, total * factor + exp_of_row(s, at, wide, lanes, s, 0, False, best, s)
+def _keep(kept, rows, wide, stride, row, column, dropping):  # type: ignore[no-untyped-def]
+    """Write a block of factors: 0 where a weight is dropped, 1/(1 − p) where it is kept."""
+    threshold, low, high, factor = dropping
+    for i in range(rows):
+        of_row = _mixed(_mixed(((row + i) & 0xFFFFFFFF) ^ low) ^ high)
+        for j in range(wide):
+            drawn = _mixed((of_row + (column + j) * 0x9E3779B9) & 0xFFFFFFFF)
+            kept[i * stride + j] = factor if drawn >= threshold else 0.0
+
+
+@inner
+def _largest(s, at, high, lanes, top):  # type: ignore[no-untyped-def]
+    """Return the largest of a row and of `top`; a nan does not count."""
+    a = b = splat(top)
+    j = 0
+    while high - j >= 2 * lanes:  # two at a time: none waits for the one before it
+        v, w = load(s, at + j), load(s, at + j + lanes)
+        a, b = where_less(a, v, v, a), where_less(b, w, w, b)
+        j += 2 * lanes
+    if j < high:
+        v = load(s, at + j)
+        a = where_less(a, v, v, a)
+    return max_of(where_less(a, b, b, a))
+
+
+@inner
+def _exp_row(s, at, high, lanes, shift):  # type: ignore[no-untyped-def]
+    """exp(s − shift) of a row, in place; return the sum."""
+    shifts, total = splat(shift), splat(s.dtype.type(0))
+    for j in range(0, high, lanes):
+        e = exp_below(sub(load(s, at + j), shifts))
+        total = add(total, e)
+        store(s, at + j, e)
+    return sum_of(total)
+
+
+@inner
+def _multiply(s, at, kept, k_at, n):  # type: ignore[no-untyped-def]
+    """Multiply a row by another, in place."""
+    for j in range(n):
+        s[at + j] *= kept[k_at + j]
 
 
 @kernel
 def attention(  # type: ignore[no-untyped-def]
-    Q, K, V, M, has_mask, B, has_bias, offsets, causal, scale, OUT, LSE, first, last
+    Q, K, V, M, has_mask, B, has_bias, OUT, LSE, offsets, causal, scale, dropping, first, last
 ):
     """OUT = softmax(Q Kᵀ · scale + B) V; LSE = ln Σ exp of the rows, −∞ where none is seen.
 
     Parameters
     ----------
-    Q, K, V : array
-        ``(items, L, p)``, ``(items, S, p)``, ``(items, S, p_v)``, consecutive.
+    Q, K, V, OUT : array
+        ``(L, p)``, ``(S, p)``, ``(S, p_v)``, ``(L, p_v)``: the first item's. Rows are
+        consecutive in themselves.
     M, B : array
-        ``(L, S)`` with any strides that are not negative: bytes that are not 0 where a key may
-        be seen, and numbers to add; read if `has_mask`, `has_bias`.
+        ``(L, S)`` with strides from 0 on: bytes that are not 0 where a key may be seen, and numbers
+        to add; read if `has_mask`, `has_bias`.
+    LSE : array
+        ``(items, L)``.
     offsets : array of int64
-        ``(items, 2)``: where each item's M and B begin, in elements.
+        ``(items, 6)``: where each item's Q, K, V, M, B and OUT begin, from the first's.
     causal : bool
         Query i sees keys 0 … i.
     scale : float
         The factor.
-    OUT, LSE : array
-        ``(items, L, p_v)``, ``(items, L)``.
+    dropping : (int, int, int, float)
+        What is drawn below the first is dropped; the two halves of the seed; the factor of what
+        is kept, 0 where nothing is to be dropped.
     first, last : int
         Which blocks of queries to compute, counted through all items.
     """
-    queries, width = Q.shape[1:]
-    keys, deep = V.shape[1:]
-    lanes, number = LANES32 * 4 // Q.itemsize, Q.dtype.type
+    (queries, width), (keys, deep) = Q.shape, V.shape
+    size, number = Q.itemsize, Q.dtype.type
+    lanes = LANES32 * 4 // size
     q, k, v, out, m, b = memory(Q), memory(K), memory(V), memory(OUT), memory(M), memory(B)
-    m_row, m_column = M.strides[0] // M.itemsize, M.strides[1] // M.itemsize
-    b_row, b_column = B.strides[0] // B.itemsize, B.strides[1] // B.itemsize
-    kt = np.empty(_up(keys, KEYS) * width, Q.dtype)
-    block, s = np.empty(QUERIES * width, Q.dtype), np.empty(QUERIES * KEYS, Q.dtype)
-    sums = np.empty(QUERIES * deep, Q.dtype)
-    top, total = np.empty(QUERIES, Q.dtype), np.empty(QUERIES, Q.dtype)
+    q_row, v_row, out_row = Q.strides[0] // size, V.strides[0] // size, OUT.strides[0] // size
+    k_row = K.strides[0] // size
+    m_row, m_column = M.strides[0], M.strides[1]
+    b_row, b_column = B.strides[0] // size, B.strides[1] // size
+    drops = dropping[3] != 0
+    stride = min(KEYS, (keys + lanes - 1) // lanes * lanes)
+    tall = min(QUERIES, queries)
+    kt = np.empty((keys + stride - 1) // stride * stride * width, Q.dtype)
+    s = np.empty(tall * stride, Q.dtype)
+    kept = np.empty(tall * stride if drops else 0, Q.dtype)
+    top, total = np.empty(tall, Q.dtype), np.empty(tall, Q.dtype)
     blocks, turned = (queries + QUERIES - 1) // QUERIES, -1
     for unit in range(first, last):
         item, i0 = unit // blocks, unit % blocks * QUERIES
         rows = min(QUERIES, queries - i0)
         if item != turned:
-            _turn(k, item * keys * width, keys, width, kt)
+            _turn(k, offsets[item, 1], k_row, 1, keys, width, number(scale), stride, kt)
             turned = item
-        _take(q, (item * queries + i0) * width, rows, width, number(scale), block)
-        mask = (m, offsets[item, 0], m_row, m_column, has_mask)
-        bias = (b, offsets[item, 1], b_row, b_column, has_bias)
-        top[:], total[:] = -np.inf, 0
+        mask = (m, offsets[item, 3], m_row, m_column, has_mask)
+        bias = (b, offsets[item, 4], b_row, b_column, has_bias)
+        q_at = offsets[item, 0] + i0 * q_row
+        v_at, to = offsets[item, 2], offsets[item, 5] + i0 * out_row
+        for i in range(rows):
+            top[i], total[i] = -np.inf, 0
         for j0 in range(0, min(keys, i0 + rows) if causal else keys, KEYS):
-            wide = _width(j0, keys, i0, rows, causal)
-            _scores(block, kt, j0, s, rows, wide, width, lanes)
-            _restrict(s, rows, wide, i0, j0, mask, bias, causal)
-            for i in range(rows):
-                top[i], factor, total[i] = _absorb(s, i * KEYS, wide, lanes, top[i], total[i])
-                if j0 > 0 and factor != 1:
-                    scale_row(sums, i * deep, deep, lanes, factor)
+            wide = min(KEYS, keys - j0)
+            if causal:
+                wide = min(wide, i0 + rows - j0)
+            high = (wide + lanes - 1) // lanes * lanes
             panel_product(
-                s, 0, KEYS, 1, v, (item * keys + j0) * deep, deep, sums, 0, deep,
-                _up(rows, ROWS), deep, wide, j0 > 0,
+                q, q_at, q_row, 1, kt, j0 * width, stride, s, 0, stride, rows, high, width, False
+            )
+            _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal)
+            if drops:
+                _keep(kept, rows, wide, stride, item * queries + i0, j0, dropping)
+            for i in range(rows):
+                best = _largest(s, i * stride, high, lanes, top[i])
+                shift = best if best != -np.inf else number(0)  # nothing to be seen so far
+                summed = _exp_row(s, i * stride, high, lanes, shift)
+                if drops:
+                    _multiply(s, i * stride, kept, i * stride, wide)
+                if j0 > 0 and best != top[i]:
+                    factor = number(math.exp(top[i] - best))
+                    total[i] *= factor
+                    for d in range(to + i * out_row, to + i * out_row + deep):
+                        out[d] *= factor
+                top[i], total[i] = best, total[i] + summed
+            panel_product(
+                s, 0, stride, 1, v, v_at + j0 * v_row, v_row, out, to, out_row,
+                rows, deep, wide, j0 > 0,
             )  # fmt: skip
         for i in range(rows):
             seen = total[i] != 0
             LSE[item, i0 + i] = top[i] + number(math.log(total[i])) if seen else -np.inf
-            share = splat(number(1) / total[i] if seen else number(0))
-            for d in range(0, deep, lanes):
-                row = mul(load(sums, i * deep + d), share)
-                store(out, (item * queries + i0 + i) * deep + d, row)
+            share = number(1) / total[i] if seen else number(0)
+            for d in range(to + i * out_row, to + i * out_row + deep):
+                out[d] *= share
 
 
 @inner
-def _dot(x, y, at, n, lanes):  # type: ignore[no-untyped-def]
-    """Σ x · y of one row."""
-    total = splat(x.dtype.type(0))
-    for d in range(0, n, lanes):
-        total = fma(load(x, at + d), load(y, at + d), total)
-    return sum_of(total)
+def _dot(x, at, y, y_at, n, lanes):  # type: ignore[no-untyped-def]
+    """Σ x · y of one row each."""
+    sums, whole = splat(x.dtype.type(0)), n - n % lanes
+    for d in range(0, whole, lanes):
+        sums = fma(load(x, at + d), load(y, y_at + d), sums)
+    total = sum_of(sums)
+    for d in range(whole, n):
+        total += x[at + d] * y[y_at + d]
+    return total
 
 
 @inner
-def _weights(s, ds, at, wide, lanes, lse, dot):  # type: ignore[no-untyped-def]
+def _weights(s, ds, at, high, lanes, lse, dot):  # type: ignore[no-untyped-def]
     """P = exp(S − lse) and dS = P · (dP − dot), for a row, in the places of S and dP."""
     shift, dots = splat(lse if lse != -np.inf else s.dtype.type(np.inf)), splat(dot)
-    for j in range(0, wide, lanes):
+    for j in range(0, high, lanes):
         weight = exp_below(sub(load(s, at + j), shift))
         store(s, at + j, weight)
         store(ds, at + j, mul(weight, sub(load(ds, at + j), dots)))
-    for j in range(wide, _up(wide, ROWS)):  # what fills up the last tile adds nothing
-        s[at + j] = ds[at + j] = 0
 
 
 @kernel
 def attention_backward(  # type: ignore[no-untyped-def]
-    DOUT, Q, K, V, OUT, LSE, M, has_mask, B, has_bias, offsets, causal, scale, DQ, DK, DV,
-    first, last,
+    DOUT, Q, K, V, OUT, LSE, M, has_mask, B, has_bias, DQ, DK, DV, offsets, causal, scale,
+    dropping, first, last,
 ):  # fmt: skip
-    """DQ, DK and DV of the items from `first` to `last`, from what :func:`attention` gave.
+    """DQ, DK and DV from what :func:`attention` took and gave.
 
     With P the weights: dV = Pᵀ dO, dP = dO Vᵀ, dS = P · (dP − Σ dO · O), dQ = dS K · scale
-    and dK = dSᵀ Q · scale. An item is one thread's: the order of sums is always the same.
+    and dK = dSᵀ Q · scale. The arguments are as there; `offsets` are ``(items, 10)``, of Q, K,
+    V, M, B, OUT, DOUT, DQ, DK and DV. A block of queries adds its share to DK and DV, so the
+    order of sums is always the same; the first of an item that this call sees overwrites.
     """
-    queries, width = Q.shape[1:]
-    keys, deep = V.shape[1:]
-    lanes, number = LANES32 * 4 // Q.itemsize, Q.dtype.type
+    (queries, width), (keys, deep) = Q.shape, V.shape
+    size, number = Q.itemsize, Q.dtype.type
+    lanes = LANES32 * 4 // size
     q, k, v, m, b = memory(Q), memory(K), memory(V), memory(M), memory(B)
-    out, dout, dq = memory(OUT), memory(DOUT), memory(DQ)
-    m_row, m_column = M.strides[0] // M.itemsize, M.strides[1] // M.itemsize
-    b_row, b_column = B.strides[0] // B.itemsize, B.strides[1] // B.itemsize
-    padded = _up(keys, KEYS)
+    out, dout, dq, dk, dv = memory(OUT), memory(DOUT), memory(DQ), memory(DK), memory(DV)
+    q_row, k_row, v_row = Q.strides[0] // size, K.strides[0] // size, V.strides[0] // size
+    out_row, dout_row = OUT.strides[0] // size, DOUT.strides[0] // size
+    dq_row, dk_row, dv_row = DQ.strides[0] // size, DK.strides[0] // size, DV.strides[0] // size
+    m_row, m_column = M.strides[0], M.strides[1]
+    b_row, b_column = B.strides[0] // size, B.strides[1] // size
+    drops = dropping[3] != 0
+    stride = min(KEYS, (keys + lanes - 1) // lanes * lanes)
+    tall, padded = min(QUERIES, queries), (keys + stride - 1) // stride * stride
     kt, vt = np.empty(padded * width, Q.dtype), np.empty(padded * deep, Q.dtype)
-    dk, dv = np.empty(padded * width, Q.dtype), np.empty(padded * deep, Q.dtype)
-    block, grown = np.empty(QUERIES * width, Q.dtype), np.empty(QUERIES * deep, Q.dtype)
-    s, ds = np.empty(QUERIES * KEYS, Q.dtype), np.empty(QUERIES * KEYS, Q.dtype)
-    sums = np.empty(QUERIES * width, Q.dtype)
-    for item in range(first, last):
-        _turn(k, item * keys * width, keys, width, kt)
-        _turn(v, item * keys * deep, keys, deep, vt)
-        dk[:], dv[:] = 0, 0
-        mask = (m, offsets[item, 0], m_row, m_column, has_mask)
-        bias = (b, offsets[item, 1], b_row, b_column, has_bias)
-        for i0 in range(0, queries, QUERIES):
-            rows = min(QUERIES, queries - i0)
-            tiles, row0 = _up(rows, ROWS), item * queries + i0
-            _take(q, row0 * width, rows, width, number(scale), block)
-            _take(dout, row0 * deep, rows, deep, number(1), grown)
-            for j0 in range(0, min(keys, i0 + rows) if causal else keys, KEYS):
-                wide = _width(j0, keys, i0, rows, causal)
-                _scores(block, kt, j0, s, rows, wide, width, lanes)
-                _restrict(s, rows, wide, i0, j0, mask, bias, causal)
-                _scores(grown, vt, j0, ds, rows, wide, deep, lanes)
-                for i in range(rows):
-                    dot = _dot(dout, out, (row0 + i) * deep, deep, lanes)
-                    _weights(s, ds, i * KEYS, wide, lanes, LSE[item, i0 + i], dot)
-                high = _up(wide, ROWS)
-                panel_product(
-                    s, 0, 1, KEYS, grown, 0, deep, dv, j0 * deep, deep, high, deep, rows, True
-                )
-                panel_product(
-                    ds, 0, 1, KEYS, block, 0, width, dk, j0 * width, width, high, width, rows, True
-                )
-                panel_product(
-                    ds, 0, KEYS, 1, k, (item * keys + j0) * width, width, sums, 0, width,
-                    tiles, width, wide, j0 > 0,
-                )  # fmt: skip
-            for i in range(rows * width):
-                dq[row0 * width + i] = sums[i] * number(scale)
-        for j in range(keys):
-            DK[item, j] = dk[j * width : (j + 1) * width]
-            DV[item, j] = dv[j * deep : (j + 1) * deep]
+    s, ds = np.empty(tall * stride, Q.dtype), np.empty(tall * stride, Q.dtype)
+    dots = np.empty(tall, Q.dtype)
+    kept = np.empty(tall * stride if drops else 0, Q.dtype)
+    blocks, turned = (queries + QUERIES - 1) // QUERIES, -1
+    for unit in range(first, last):
+        item, i0 = unit // blocks, unit % blocks * QUERIES
+        rows, fresh = min(QUERIES, queries - i0), item != turned
+        k_at, v_at = offsets[item, 1], offsets[item, 2]
+        if fresh:
+            _turn(k, k_at, k_row, 1, keys, width, number(scale), stride, kt)
+            _turn(v, v_at, v_row, 1, keys, deep, number(1), stride, vt)
+            turned = item
+        mask = (m, offsets[item, 3], m_row, m_column, has_mask)
+        bias = (b, offsets[item, 4], b_row, b_column, has_bias)
+        q_at, out_at = offsets[item, 0] + i0 * q_row, offsets[item, 5] + i0 * out_row
+        dout_at, dq_at = offsets[item, 6] + i0 * dout_row, offsets[item, 7] + i0 * dq_row
+        dk_at, dv_at = offsets[item, 8], offsets[item, 9]
+        seen = min(keys, i0 + rows) if causal else keys
+        if fresh:  # what this block does not see
+            for j in range(seen, keys):
+                for d in range(width):
+                    dk[dk_at + j * dk_row + d] = 0
+                for d in range(deep):
+                    dv[dv_at + j * dv_row + d] = 0
+        for i in range(rows):
+            dots[i] = _dot(dout, dout_at + i * dout_row, out, out_at + i * out_row, deep, lanes)
+        for j0 in range(0, seen, KEYS):
+            wide = min(KEYS, seen - j0)
+            high = (wide + lanes - 1) // lanes * lanes
+            panel_product(
+                q, q_at, q_row, 1, kt, j0 * width, stride, s, 0, stride, rows, high, width, False
+            )
+            _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal)
+            panel_product(
+                dout, dout_at, dout_row, 1, vt, j0 * deep, stride, ds, 0, stride,
+                rows, high, deep, False,
+            )  # fmt: skip
+            if drops:
+                _keep(kept, rows, wide, stride, item * queries + i0, j0, dropping)
+            for i in range(rows):
+                if drops:
+                    _multiply(ds, i * stride, kept, i * stride, wide)
+                _weights(s, ds, i * stride, high, lanes, LSE[item, i0 + i], dots[i])
+                if drops:
+                    _multiply(s, i * stride, kept, i * stride, wide)
+            panel_product(
+                s, 0, 1, stride, dout, dout_at, dout_row, dv, dv_at + j0 * dv_row, dv_row,
+                wide, deep, rows, not fresh,
+            )  # fmt: skip
+            panel_product(
+                ds, 0, 1, stride, q, q_at, q_row, dk, dk_at + j0 * dk_row, dk_row,
+                wide, width, rows, not fresh,
+            )  # fmt: skip
+            panel_product(
+                ds, 0, stride, 1, k, k_at + j0 * k_row, k_row, dq, dq_at, dq_row,
+                rows, width, wide, j0 > 0,
+            )  # fmt: skip
+        for i in range(rows):
+            for d in range(dq_at + i * dq_row, dq_at + i * dq_row + width):
+                dq[d] *= number(scale)
+        if unit + 1 == last or (unit + 1) % blocks == 0:  # the item's last block: K had the scale
+            for j in range(keys):
+                for d in range(dk_at + j * dk_row, dk_at + j * dk_row + width):
+                    dk[d] *= number(scale)

@@ -132,27 +132,59 @@ def _attention_scores(
     return np.where(seen if mask is None else seen & mask, s, s.dtype.type(-np.inf))
 
 
+def _mixed(x: Array) -> Array:
+    """Scramble 32-bit numbers so that each bit of the result depends on all of them."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return np.asarray(x ^ (x >> np.uint32(16)))
+
+
+def kept(shape: tuple[int, ...], dropout: float, seed: int) -> Array:
+    """Say which weights are kept, from nothing but the seed and where each one stands."""
+    rows = np.arange(math.prod(shape[:-1]), dtype=np.uint32)
+    low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32 & 0xFFFFFFFF)
+    of_rows = _mixed(_mixed(rows ^ low) ^ high)
+    columns = np.arange(shape[-1], dtype=np.uint32) * np.uint32(0x9E3779B9)
+    drawn = _mixed(of_rows[:, None] + columns)
+    return (drawn >= np.uint64(round(dropout * 2**32))).reshape(shape)
+
+
+def _dropped(x: Array, dropout: float, seed: int) -> Array:
+    """Drop some, and scale the rest so that the expectation stays."""
+    if not dropout:
+        return x
+    return x * (
+        kept(x.shape, dropout, seed) * x.dtype.type(1 / (1 - dropout) if dropout < 1 else 0)
+    )
+
+
 def attention(
-    q: Array, k: Array, v: Array,
-    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+    q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None,
+    causal: bool, scale: float, dropout: float, seed: int,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
     s = _attention_scores(q, k, mask, bias, causal, scale)
-    out = np.matmul(softmax(s, -1, ~np.isneginf(s)), v)
+    batch = np.broadcast_shapes(s.shape[:-2], v.shape[:-2])
+    weights = np.broadcast_to(softmax(s, -1, ~np.isneginf(s)), (*batch, *s.shape[-2:]))
+    out = np.matmul(_dropped(weights, dropout, seed), v)
     return out, np.broadcast_to(logsumexp(s), out.shape[:-1])
 
 
 def attention_backward(
-    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array,
-    mask: Array | None, bias: Array | None, causal: bool, scale: float,
+    dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, mask: Array | None,
+    bias: Array | None, causal: bool, scale: float, dropout: float, seed: int,
+    into: tuple[Array, Array, Array] | None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Gradients of q, k and v, with the batch axes of `dout`."""
     s = _attention_scores(q, k, mask, bias, causal, scale)
     p = np.exp(s - np.where(np.isneginf(lse), s.dtype.type(np.inf), lse)[..., None])
-    dp = np.matmul(dout, v.swapaxes(-1, -2))
+    dp = _dropped(np.matmul(dout, v.swapaxes(-1, -2)), dropout, seed)
     ds = p * (dp - (dout * out).sum(-1, keepdims=True)) * q.dtype.type(scale)
-    dv = np.matmul(p.swapaxes(-1, -2), dout)
-    return np.matmul(ds, k), np.matmul(ds.swapaxes(-1, -2), q), dv
+    dv = np.matmul(_dropped(p, dropout, seed).swapaxes(-1, -2), dout)
+    found = np.matmul(ds, k), np.matmul(ds.swapaxes(-1, -2), q), dv
+    for target, gradient in zip(into or (), found, strict=False):
+        target[...] = gradient
+    return into or found
 
 
 def erf(x: Array) -> Array:

@@ -211,7 +211,8 @@ def cross_entropy_backward(X, LSE, D, target, ignored, DX, first, last):  # type
     for i in range(first, last):
         at = i * n
         if target[i] == ignored:
-            dx[at : at + n] = 0
+            for j in range(n):
+                dx[at + j] = x.dtype.type(0)
             continue
         shift, scale = splat(LSE[i]), splat(D[i])
         for j in range(0, n, lanes):

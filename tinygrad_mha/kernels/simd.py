@@ -197,7 +197,8 @@ class Memory(types.Type):  # type: ignore[misc]
 @register_model(Memory)
 class _MemoryModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, fe_type: Memory) -> None:
-        super().__init__(manager, fe_type, manager.lookup(fe_type.dtype).get_data_type().as_pointer())
+        number = manager.lookup(fe_type.dtype).get_data_type()
+        super().__init__(manager, fe_type, number.as_pointer())
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -223,7 +224,8 @@ def keep(typing: Any, array: Any) -> Any:
 @intrinsic  # type: ignore[untyped-decorator]
 def _get(typing: Any, memory: Any, index: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return context.unpack_value(builder, memory.dtype, builder.gep(arguments[0], [arguments[1]]))
+        pointer = builder.gep(arguments[0], [arguments[1]])
+        return context.unpack_value(builder, memory.dtype, pointer)
 
     return memory.dtype(memory, types.intp), code
 
@@ -242,7 +244,7 @@ def _set(typing: Any, memory: Any, index: Any, value: Any) -> Any:
 def _getitem(memory, index):  # type: ignore[no-untyped-def]
     """Make ``memory[i]`` a number."""
     if isinstance(memory, Memory) and isinstance(index, types.Integer):
-        return lambda memory, index: _get(memory, index)
+        return lambda memory, index: _get(memory, index)  # noqa: PLW0108  (numba wants one)
     return None
 
 
@@ -250,7 +252,7 @@ def _getitem(memory, index):  # type: ignore[no-untyped-def]
 def _setitem(memory, index, value):  # type: ignore[no-untyped-def]
     """Make ``memory[i] = number`` write it."""
     if isinstance(memory, Memory) and isinstance(index, types.Integer):
-        return lambda memory, index, value: _set(memory, index, value)
+        return lambda memory, index, value: _set(memory, index, value)  # noqa: PLW0108
     return None
 
 
@@ -265,7 +267,7 @@ def _dtype_of(typing: Any, memory: Any) -> Any:
 @overload_attribute(Memory, "dtype")  # type: ignore[untyped-decorator]
 def _dtype(memory):  # type: ignore[no-untyped-def]
     """Make ``memory.dtype`` what it is of an array."""
-    return lambda memory: _dtype_of(memory)
+    return lambda memory: _dtype_of(memory)  # noqa: PLW0108
 
 
 @intrinsic  # type: ignore[untyped-decorator]

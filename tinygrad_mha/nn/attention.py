@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import ops
 from ..engine import Tensor
+from ..ops.fused_attention import new_seed
 from . import masks, torch_layout
 from .cache import KeyValueCache
 from .module import Module, Parameter
@@ -19,8 +19,7 @@ from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 METHODS = ("fused", "formula")
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """What a call of the module says besides queries, keys and values, brought to one form."""
 
     mask: Tensor | None  # four dimensions, of which some may be 1; appended keys included
@@ -93,8 +92,7 @@ class MultiHeadAttention(Module):
     bias_k, bias_v : Parameter or None
         ``(g, p_k)``, ``(g, p_v)``: the appended key and value, if `add_bias_kv`.
     pooling : Module
-        f. To train on long sequences without a matrix of weights in memory, say
-        ``mha.pooling.keep_weights = False``; see :class:`DotProductAttention`.
+        f.
 
     Raises
     ------
@@ -236,8 +234,7 @@ class MultiHeadAttention(Module):
             query, key, value, mask, is_causal, need_weights, head_mask, cache
         )
         if self.method == "fused":
-            # (N, h, L, p_v) -> (N, L, h·p_v) -> (N, L, p_o)
-            out = ops.linear(ops.merge_heads(pooled), self.W_o, self.b_o)
+            out = ops.combine_heads(pooled, self.W_o, self.b_o)  # (N, h, L, p_v) -> (N, L, p_o)
         else:
             out = self._sum_of_heads(pooled)
         if not batched:
@@ -302,7 +299,9 @@ class MultiHeadAttention(Module):
         self._check(query, key, value)
         batched = query.ndim == 3
         if not batched:
-            query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
+            one = query is key is value
+            query = query.unsqueeze(0)
+            key, value = (query, query) if one else (key.unsqueeze(0), value.unsqueeze(0))
         past = 0 if cache is None or cache.fixed else len(cache)
         if cache is not None and cache.known and cache.all()[0].shape[:2] != key.shape[:2]:
             n, keys = cache.all()[0].shape[:2]
@@ -319,6 +318,8 @@ class MultiHeadAttention(Module):
 
     def _fused(self, query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Any, Any]:
         """All heads in one product."""
+        if query is key is value and self._plain(call):
+            return self._self_attention(query, call), None
         q = ops.split_heads(_together(query, self.W_q, self.b_q), self.num_heads)  # (N, h, L, p_q)
         cache = call.cache
         if cache is not None and cache.known:
@@ -338,6 +339,28 @@ class MultiHeadAttention(Module):
         if call.gates is not None:
             pooled = pooled * call.gates
         return pooled, weights
+
+    def _plain(self, call: _Call) -> bool:
+        """Whether nothing stands between projecting and pooling, or wants to see it."""
+        pooling = self.pooling
+        return (
+            type(pooling) is DotProductAttention
+            and pooling._hooks is None
+            and not (call.need_weights or self.add_zero_attn)
+            and (call.cache is None and self.rotary is None and self.bias_k is None)
+            and self.W_q.shape == self.W_k.shape == self.W_v.shape
+        )
+
+    def _self_attention(self, x: Tensor, call: _Call) -> Any:
+        """Projections of one input, and pooling by dot products, as one operation."""
+        pooling = self.pooling
+        assert isinstance(pooling, DotProductAttention)
+        dropout = pooling.dropout if pooling.training else 0.0
+        pooled = ops.self_attention(
+            x, self.W_q, self.W_k, self.W_v, self.b_q, self.b_k, self.b_v, call.mask,
+            pooling.scale, call.is_causal, dropout, new_seed(dropout),
+        )  # fmt: skip
+        return pooled if call.gates is None else pooled * call.gates
 
     def _heads(self, together: Tensor, bias: Parameter | None) -> Any:
         """Append what is to be appended, and share: (N, S, g·p) -> (N, h, S, p).

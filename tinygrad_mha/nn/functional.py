@@ -5,11 +5,13 @@ from typing import Any
 from .. import ops
 from ..ops import (
     additive_scores,
+    attention,
     attention_weights,
     batch_norm,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     celu,
+    combine_heads,
     cosine_embedding_loss,
     cosine_similarity,
     cross_entropy,
@@ -49,6 +51,7 @@ from ..ops import (
     relu6,
     rms_norm,
     scaled_dot_product_attention,
+    self_attention,
     selu,
     sigmoid,
     silu,
@@ -94,11 +97,13 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
 __all__ = [
     "additive_scores",
+    "attention",
     "attention_weights",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "combine_heads",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -139,6 +144,7 @@ __all__ = [
     "relu6",
     "rms_norm",
     "scaled_dot_product_attention",
+    "self_attention",
     "selu",
     "sigmoid",
     "silu",

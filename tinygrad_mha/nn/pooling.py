@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..engine import Tensor, is_grad_enabled
+from ..engine import Tensor
 from .layers import Linear
 from .module import Module, Parameter
 
@@ -111,10 +111,6 @@ class DotProductAttention(AttentionPooling):
         Probability with which a weight is dropped, in training.
     scale : float, optional
         Instead of 1/√p.
-    keep_weights : bool, default True
-        Whether a computation that is recorded has the weights in its graph, where pictures find
-        them. False trains long sequences in less time and memory; heads are then drawn without
-        their maps.
 
     Examples
     --------
@@ -124,11 +120,9 @@ class DotProductAttention(AttentionPooling):
     (2, 3, 4)
     """
 
-    def __init__(
-        self, dropout: float = 0.0, scale: float | None = None, *, keep_weights: bool = True
-    ) -> None:
+    def __init__(self, dropout: float = 0.0, scale: float | None = None) -> None:
         super().__init__(dropout)
-        self.scale, self.keep_weights = scale, keep_weights
+        self.scale = scale
 
     def forward(
         self,
@@ -142,19 +136,14 @@ class DotProductAttention(AttentionPooling):
     ) -> Any:
         """Pool the values; see :meth:`AttentionPooling.forward`.
 
-        Where nobody can want the weights and none is dropped, long sequences are pooled without
-        a matrix of weights in memory.
+        In one operation, without a matrix of weights in memory, unless `need_weights`.
         """
-        kept = need_weights or (self.keep_weights and is_grad_enabled())
-        dropped = self.training and self.dropout > 0
-        # one operation over all heads takes one mask for all of them
-        per_head = isinstance(mask, Tensor) and mask.ndim > 3 and mask.shape[-3] > 1
-        if kept or dropped or per_head:
+        if need_weights:
             return super().forward(
-                query, key, value, mask=mask, is_causal=is_causal, need_weights=need_weights
+                query, key, value, mask=mask, is_causal=is_causal, need_weights=True
             )
         return ops.scaled_dot_product_attention(
-            query, key, value, mask, is_causal=is_causal, scale=self.scale
+            query, key, value, mask, self.dropout if self.training else 0.0, is_causal, self.scale
         )
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from ..engine.tensor import Tensor
 from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
 from . import numpy_protocol, operators
-from .attention import additive_scores, attention_weights, dot_scores, scaled_dot_product_attention
+from .attention import additive_scores, attention_weights, dot_scores
 from .counting import argwhere, bincount, bucketize, nonzero, one_hot, searchsorted, unique
 from .creation import (
     arange,
@@ -139,6 +139,12 @@ from .elementwise import (
     where,
 )
 from .embedding import embedding
+from .fused_attention import (
+    attention,
+    combine_heads,
+    scaled_dot_product_attention,
+    self_attention,
+)
 from .heads import merge_heads, split_heads
 from .index import getitem, index_select, narrow, select
 from .join import (
@@ -269,6 +275,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "attention",
     "attention_weights",
     "baddbmm",
     "batch_norm",
@@ -295,6 +302,7 @@ __all__ = [
     "clamp_min",
     "clip",
     "clone",
+    "combine_heads",
     "contiguous",
     "cos",
     "cosh",
@@ -470,6 +478,7 @@ __all__ = [
     "scatter_reduce",
     "searchsorted",
     "select",
+    "self_attention",
     "selu",
     "sigmoid",
     "sign",

@@ -18,17 +18,19 @@ class Graph:
     Parameters
     ----------
     data : Trace
-        The computation as plain data.
+        The computation as plain data, fused operations in the steps that they stand for.
+    fused : Trace, optional
+        The same with the fused operations as they ran, where there are such.
 
     Attributes
     ----------
-    data : Trace
+    data, fused : Trace
     heads : list of Attention
         Every multi-head attention, each with its lanes and their proof.
     """
 
-    def __init__(self, data: Trace) -> None:
-        self.data = data
+    def __init__(self, data: Trace, fused: Trace | None = None) -> None:
+        self.data, self.fused = data, fused or data
 
     @property
     def heads(self) -> list[Attention]:
@@ -57,7 +59,8 @@ class Graph:
         from .dot import draw
 
         self._check(heads, theme)
-        return draw(self.data, heads == "lanes", THEMES[theme])
+        lanes = heads == "lanes"
+        return draw(self.data if lanes else self.fused, lanes, THEMES[theme])
 
     def to_svg(self, *, heads: str = "lanes", theme: str = "light") -> str:
         """Draw it as SVG text; the arguments are those of :meth:`to_dot`."""

@@ -12,6 +12,7 @@ from .data import Attention, BackwardStep, Edge, Module, Summary, Trace, Vertex
 from .graph import Graph
 from .lanes import Region, attention, head_axes, regions
 from .replay import Replay, replay
+from .unfold import unfold
 
 
 def trace(
@@ -28,7 +29,8 @@ def trace(
 
     The graph is run again, forward and, from a single number or with a `gradient`, backward;
     so values and gradients are there also when the engine has freed them. If parameters
-    have changed since, what is recorded is what the graph computes now.
+    have changed since, what is recorded is what the graph computes now. Fused operations are
+    run as the steps that they stand for, so that each head's weights are there.
 
     Parameters
     ----------
@@ -79,8 +81,13 @@ def trace(
         seed = np.asarray(gradient.data, output.dtype)
     elif output.data.size == 1 and output.is_floating_point():
         seed = np.ones(output.shape, output.dtype)
-    replayed = replay(output, seed)
-    return Graph(_Recorder(replayed, model, list(tokens or []), batch, elements).record(title))
+
+    def record(what: Tensor) -> Trace:
+        replayed = replay(what, seed)
+        return _Recorder(replayed, model, list(tokens or []), batch, elements).record(title)
+
+    steps = unfold(output)
+    return Graph(record(steps), None if steps is output else record(output))
 
 
 class _Recorder:

@@ -1,0 +1,70 @@
+"""What is fused, in steps: the graph that a picture shows.
+
+A fused operation gives the same numbers as the steps that it says it stands for, faster and
+without the values in between. A picture wants just these values. So the graph is run once
+more with the steps in place of every fused operation, and that graph is traced: all that is
+drawn has been computed, its gradients too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine import Node, Tensor, enable_grad
+from ..engine.modes import thread
+from .replay import ancestors, call
+
+
+def unfold(output: Tensor) -> Tensor:
+    """Compute a tensor again, with the steps of every fused operation recorded.
+
+    Parameters
+    ----------
+    output : Tensor
+        Its graph is left as it is. Leaves are shared: nothing flows back here.
+
+    Returns
+    -------
+    Tensor
+        `output` itself where nothing in its graph is fused.
+
+    Examples
+    --------
+    >>> import tinygrad_mha as tm
+    >>> from tinygrad_mha.viz.unfold import unfold
+    >>> x = tm.randn(2, 3, requires_grad=True)
+    >>> y = tm.nn.functional.scaled_dot_product_attention(x, x, x)
+    >>> y.grad_fn.name, unfold(y).grad_fn.name
+    ('attention', 'matmul')
+    """
+    nodes = ancestors(output)
+    if not any(node.op.steps for node in nodes):
+        return output
+    values: dict[Node, Tensor] = {}
+    modes = thread.modes
+    outer = modes.frame
+    try:
+        with enable_grad():
+            for node in nodes:
+                inputs = [values[x] if isinstance(x, Node) else x for x in node.inputs]
+                modes.frame = node.frame  # the module call that it belonged to
+                values[node] = _in_steps(node, inputs)
+    finally:
+        modes.frame = outer
+    assert output.grad_fn is not None
+    return values[output.grad_fn]
+
+
+def _in_steps(node: Node, inputs: list[Any]) -> Tensor:
+    """Run a node again, as its steps if it has such; they were made where it was."""
+    steps = node.op.steps
+    value: Tensor = call(node, inputs) if steps is None else steps(*inputs, *node.params)
+    known = {x.grad_fn for x in inputs if isinstance(x, Tensor)}
+    fresh = [value.grad_fn]
+    while fresh:
+        made = fresh.pop()
+        if isinstance(made, Node) and made not in known:
+            made.origin = node.origin
+            known.add(made)
+            fresh.extend(x for x in made.inputs if isinstance(x, Node))
+    return value
