@@ -134,6 +134,16 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     assert numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path))) == first
 
 
+def test_a_start_from_the_cache_loads_no_compiler(tmp_path: Path) -> None:
+    code = PRODUCT + "import sys; print(int('numba.np.linalg' in sys.modules), 0)\n"
+    places = {"XDG_CACHE_HOME": str(tmp_path), "TINYGRAD_MHA_BACKEND": "numba"}
+    assert numbers(run(code, **places)) == [1, 0]
+    assert numbers(run(code, **places)) == [0, 0]
+    # what is not in the cache is compiled beside what is
+    more = code + "print(float(tm.logsumexp(x, 0).sum().data), 0)"
+    assert numbers(run(more, **places)) == pytest.approx(numbers(run(more, **places)))
+
+
 def test_the_cache_is_private(tmp_path: Path) -> None:
     numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path), TINYGRAD_MHA_BACKEND="numba"))
     (folder,) = (tmp_path / "tinygrad_mha").iterdir()
