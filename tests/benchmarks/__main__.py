@@ -1,282 +1,127 @@
-"""Print a table: what a user would call, beside NumPy and PyTorch, in one run.
+"""Print what a user would call beside NumPy and PyTorch; with --write, as a page of the docs.
 
-A ratio above 1 means that this project is faster than the best of the others. The errors
-are root mean squares against float64, relative to it: ours / PyTorch's.
-
-Set ``OPENBLAS_NUM_THREADS=1`` for the rows of one thread: NumPy's BLAS reads it when it
-starts. Without it, NumPy is left out where fewer threads are asked for than it uses.
+Each number of threads gets a process of its own, because NumPy's BLAS reads how many it may
+use when it starts. A ratio above 1 means that this project is faster than the best of the
+others; bold lines miss their aim.
 """
 
 from __future__ import annotations
 
 import argparse
-import operator
+import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
-from typing import Any
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
-import numpy as np
 import torch
 
 import tinygrad_mha as tm
 
-from .timing import Work, alternate
+from . import kernels, limits, models, processes, report
+from .rows import Result, Row, cores, measure
 
-functional = torch.nn.functional
-HEADER = "| work | threads | ours µs | NumPy | PyTorch | ratio | of the limit | error |"
-
-
-@dataclass
-class Row:
-    """One line: the same work, by each."""
-
-    name: str
-    ours: Work
-    theirs: Work  # PyTorch's
-    numpy: Work | None = None
-    flops: float = 0.0
-    moved: Work | None = None  # a copy of as many numbers: the limit of memory
-    exact: np.ndarray | None = None
-
-
-def _arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+ROOT = Path(__file__).parents[2]
+ROWS = (
+    (("P1",), kernels.products),
+    (("P2",), kernels.softmaxes),
+    (("P3",), kernels.attentions),
+    (("P4",), models.layers),
+    (("P5", "P6"), models.training),
+)
+#: What does not depend on the number of threads, or is as the user finds it.
+ONCE = (
+    (("P3",), processes.memory),
+    (("P7",), processes.start),
+    (("P8",), processes.first_run),
+    (("P9",), processes.pictures),
+)
 
 
-def _both(array: np.ndarray, grad: bool = False) -> tuple[Any, Any]:
-    return tm.Tensor(array, grad), torch.from_numpy(array.copy()).requires_grad_(grad)
+def _results(options: argparse.Namespace, peak: float) -> Iterator[Result]:
+    """Measure what was asked for, in this process."""
+    only, (threads,) = options.only, options.threads
+    for names, section in ROWS:
+        rows: Iterator[Row] = section(options.quick, threads)
+        for row in rows if not only or set(names) & set(only) else ():
+            if not only or row.section in only:
+                yield measure(row, threads, 0.3 if options.quick else 1.5, peak)
+    for names, once in ONCE if options.once else ():
+        if not only or set(names) & set(only):
+            yield from once(options.quick, threads)
 
 
-def _backward(forward: Work) -> None:
-    out: Any = forward()
-    (out[0] if isinstance(out, tuple) else out).sum().backward()
+def _measure(options: argparse.Namespace) -> None:
+    """Be the process of one number of threads: print its table, and leave its results."""
+    (threads,) = options.threads
+    tm.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    peak = limits.peak(threads)
+    print(f"\n{threads} thread(s); the multiply-add units reach {peak / 1e9:.0f} GFLOP/s\n")
+    print(report.HEADER + "\n" + report.RULE, flush=True)
+    results: list[Result] = []
+    for result in _results(options, peak):
+        results.append(result)
+        print(report.line(result), flush=True)
+    for section in sorted({r.section for r in results}):
+        average = report.mean(r for r in results if r.section == section)
+        if average is not None:
+            print(f"| *{section}: geometric mean* | {threads} | | | | {average:.2f} | | | |")
+    found = {"peak": peak, "results": [asdict(r) for r in results]}
+    options.leave.write_text(json.dumps(found), encoding="utf-8")
 
 
-def products(quick: bool) -> Iterator[Row]:
-    """P1: square matrices, as they are and transposed, and heads."""
-    sizes = [8, 32, 128, 512] if quick else [8, 16, 32, 64, 128, 256, 512, 1024, 2048]
-    shapes = [((n, n), kind) for n in sizes for kind in (("nn",) if quick else ("nn", "nt", "tn"))]
-    for shape, kind in [*shapes, ((4, 8, 64, 8), "nt"), ((8, 512, 32), "nt")]:
-        a, b = _arrays(shape, shape)
-        a = a.swapaxes(-1, -2) if kind[0] == "t" else a
-        b = b.swapaxes(-1, -2) if kind[1] == "t" else b
-        x, y = tm.Tensor(a), tm.Tensor(b)
-        u, v = torch.from_numpy(a), torch.from_numpy(b)
-        yield Row(
-            f"P1 matmul {shape} {kind}",
-            partial(operator.matmul, x, y),
-            partial(operator.matmul, u, v),
-            partial(operator.matmul, a, b),
-            flops=2.0 * a.size * b.shape[-1],
-            exact=a.astype(np.float64) @ b.astype(np.float64),
-        )
+def _processes(options: argparse.Namespace) -> tuple[list[Result], dict[int, float]]:
+    """Start a process for each number of threads; gather what they leave."""
+    results: list[Result] = []
+    peaks: dict[int, float] = {}
+    # an old choice of BLAS kernels, where one is set, slows NumPy down
+    drop = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    inherited = {k: v for k, v in os.environ.items() if k not in drop}
+    for i, threads in enumerate(options.threads):
+        with tempfile.TemporaryDirectory() as folder:
+            leave = Path(folder) / "results.json"
+            command = [sys.executable, "-m", "tests.benchmarks", "--threads", str(threads)]
+            command += ["--leave", str(leave)] + ["--quick"] * options.quick + ["--once"] * (i == 0)
+            command += ["--only", *options.only] if options.only else []
+            environment = {"OPENBLAS_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+            subprocess.run(command, cwd=ROOT, check=True, env={**inherited, **environment})
+            found = json.loads(leave.read_text(encoding="utf-8"))
+        peaks[threads] = found["peak"]
+        results += [Result(**r) for r in found["results"]]
+    return results, peaks
 
 
-def softmaxes(quick: bool) -> Iterator[Row]:
-    """P2: softmax over the last axis."""
-    shapes = [(64, 64), (512, 512)] + ([] if quick else [(4096, 1024), (512, 8192)])
-    for shape in shapes:
-        (a,) = _arrays(shape)
-        x, u = _both(a)
-        to = np.empty_like(a)
-        e = np.exp(a.astype(np.float64))
-        yield Row(
-            f"P2 softmax {shape}",
-            partial(tm.softmax, x, -1),
-            partial(functional.softmax, u, -1),
-            moved=partial(np.copyto, to, a),
-            exact=e / e.sum(-1, keepdims=True),
-        )
-
-
-def attentions(quick: bool) -> Iterator[Row]:
-    """P3: fused attention, 8 heads, forward; forward and backward."""
-    mine = tm.nn.functional.scaled_dot_product_attention
-    other = functional.scaled_dot_product_attention
-    sizes = [(512, 32)] if quick else [(512, 32), (512, 64), (2048, 32), (2048, 64)]
-    for length, width in sizes:
-        arrays = _arrays(*3 * ((1, 8, length, width),))
-        for causal in (False, True):
-            ours, theirs = zip(*(_both(a, True) for a in arrays), strict=True)
-            flops = 4.0 * 8 * length * length * width * (0.5 if causal else 1.0)
-
-            name = f"P3 attention T={length} p={width}" + (" causal" if causal else "")
-            exact = [torch.from_numpy(a).double() for a in arrays]
-            yield Row(
-                name,
-                partial(mine, *ours, is_causal=causal),
-                partial(other, *theirs, is_causal=causal),
-                flops=flops,
-                exact=other(*exact, is_causal=causal).numpy(),
-            )
-            yield Row(
-                f"{name}, and backward",
-                partial(_backward, partial(mine, *ours, is_causal=causal)),
-                partial(_backward, partial(other, *theirs, is_causal=causal)),
-                flops=3.5 * flops,  # seven products instead of two
-            )
-
-
-def layers(quick: bool) -> Iterator[Row]:
-    """P4: MultiHeadAttention, forward and backward."""
-    sizes = [(2, 16, 32, 4), (4, 64, 64, 8)]
-    for batch, length, width, heads in sizes + ([] if quick else [(1, 512, 256, 8)]):
-        (a,) = _arrays((batch, length, width))
-        x, u = _both(a, True)
-        mine = tm.nn.MultiHeadAttention(width, heads)
-        other = torch.nn.MultiheadAttention(width, heads, batch_first=True)
-        yield Row(
-            f"P4 MultiHeadAttention {(batch, length, width)}, {heads} heads, and backward",
-            partial(_backward, partial(mine, x)),
-            partial(_backward, partial(other, u, u, u, need_weights=False)),
-        )
-
-
-def _mlp(lib: Any, sizes: tuple[int, ...]) -> Any:
-    inner: list[Any] = []
-    for a, b in pairwise(sizes):
-        inner += [lib.nn.Linear(a, b), lib.nn.ReLU()]
-    return lib.nn.Sequential(*inner[:-1])
-
-
-class TorchGPT(torch.nn.Module):
-    """The same decoder-only transformer as ``tm.nn.GPT``, from PyTorch's own layers."""
-
-    def __init__(self, vocabulary: int, length: int, width: int, heads: int, depth: int) -> None:
-        super().__init__()
-        self.tokens = torch.nn.Embedding(vocabulary, width)
-        self.positions = torch.nn.Embedding(length, width)
-        layer = torch.nn.TransformerEncoderLayer(
-            width, heads, 4 * width, 0.0, torch.nn.functional.gelu, batch_first=True,
-            norm_first=True,
-        )  # fmt: skip
-        norm = torch.nn.LayerNorm(width)
-        self.blocks = torch.nn.TransformerEncoder(layer, depth, norm, enable_nested_tensor=False)
-        self.head = torch.nn.Linear(width, vocabulary)
-        mask = torch.nn.Transformer.generate_square_subsequent_mask(length)
-        self.register_buffer("mask", mask)
-
-    def forward(self, tokens: Any) -> Any:
-        x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1]))
-        return self.head(self.blocks(x, mask=self.mask, is_causal=True))
-
-
-def _step(lib: Any, model: Any, loss: Callable[[], Any]) -> Work:
-    optimizer = lib.optim.AdamW(list(model.parameters()), lr=1e-3)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
-
-    return step
-
-
-def training(quick: bool) -> Iterator[Row]:
-    """P5, P6: one training step, eager: forward, backward, AdamW."""
-    rng = np.random.default_rng(0)
-    for sizes, batch in (((2, 16, 16, 1), 32), ((64, 128, 64, 10), 64)):
-        works = []
-        for lib in (tm, torch):
-            model, x = _mlp(lib, sizes), lib.randn(batch, sizes[0])
-            if sizes[-1] == 1:
-                y = lib.randn(batch, 1)
-
-                def loss(model: Any = model, x: Any = x, y: Any = y) -> Any:
-                    apart = model(x) - y
-                    return (apart * apart).mean()
-            else:
-                y = lib.tensor(rng.integers(0, sizes[-1], batch))
-
-                def loss(model: Any = model, x: Any = x, y: Any = y, lib: Any = lib) -> Any:
-                    return lib.nn.functional.cross_entropy(model(x), y)
-
-            works.append(_step(lib, model, loss))
-        yield Row(f"P5 training step, backward included: MLP {sizes}, batch {batch}", *works)
-    models = [(32, 4, 1, 16, 8)] if quick else [(32, 4, 1, 16, 8), (128, 4, 4, 64, 12)]
-    for width, heads, depth, length, batch in models:
-        works, text = [], rng.integers(0, 65, (batch, length + 1))
-        ours = tm.nn.GPT(65, length, embed_dim=width, num_heads=heads, num_layers=depth)
-        for lib, model in ((tm, ours), (torch, TorchGPT(65, length, width, heads, depth))):
-            tokens, targets = lib.tensor(text[:, :-1]), lib.tensor(text[:, 1:].reshape(-1))
-
-            def loss(m: Any = model, x: Any = tokens, y: Any = targets, lib: Any = lib) -> Any:
-                return lib.nn.functional.cross_entropy(m(x).reshape(-1, 65), y)
-
-            works.append(_step(lib, model, loss))
-        shape = f"width {width}, {heads} heads, {depth} layers, {batch} × {length} tokens"
-        yield Row(f"P6 training step, backward included: GPT {shape}", *works)
-
-
-def peak(seconds: float) -> float:
-    """Operations a second of the best product that the others reach: the limit, nearly."""
-    (a,) = _arrays((768, 768))
-    t = torch.from_numpy(a)
-    return float(2 * 768**3 / min(alternate([lambda: t @ t, lambda: a @ a], seconds)))
-
-
-def _error(found: Any, exact: np.ndarray) -> float:
-    values = found.detach().numpy() if isinstance(found, torch.Tensor) else found.data
-    return float(np.sqrt(((values - exact) ** 2).mean() / (exact**2).mean()))
-
-
-def line(row: Row, threads: int, seconds: float, limit: float) -> tuple[str, float]:
-    """Measure a row; return it as a line of the table, and its ratio."""
-    alone = row.numpy if threads == _blas_threads() else None
-    works = [row.ours, row.theirs, *(w for w in (alone, row.moved) if w)]
-    mine, other, *more = alternate(works, seconds)
-    numpy = more[0] if alone else None
-    ratio = min(other, numpy or other) / mine
-    share = f"{row.flops / mine / 1e9:.0f} GFLOP/s, {row.flops / mine / limit:.2f}"
-    if row.moved:
-        share = f"{mine / more[-1]:.2f} × a copy"
-    error = ""
-    if row.exact is not None:
-        a, b = _error(row.ours(), row.exact), _error(row.theirs(), row.exact)
-        error = f"{a:.1e} / {b:.1e}"
-    beside = f"{numpy * 1e6:.1f}" if numpy else ""
-    cells = [
-        row.name, threads, f"{mine * 1e6:.1f}", beside, f"{other * 1e6:.1f}", f"{ratio:.2f}",
-        share if row.flops or row.moved else "", error,
-    ]  # fmt: skip
-    return "| " + " | ".join(map(str, cells)) + " |", ratio
-
-
-def _blas_threads() -> int:
-    return int(os.environ.get("OPENBLAS_NUM_THREADS") or os.cpu_count() or 1)
+def _write(results: list[Result], peaks: dict[int, float]) -> None:
+    """Write the page and its pictures."""
+    names = [f"images/benchmarks-{theme}.svg" for theme in report.THEMES]
+    for theme, name in zip(report.THEMES, names, strict=True):
+        report.plot(results, peaks, ROOT / "docs" / name, theme)
+    page = ROOT / "docs" / "benchmarks.md"
+    page.write_text(report.page(results, peaks, names), encoding="utf-8")
+    print(f"\nwritten: {page}, and {', '.join(names)}")
 
 
 def main() -> None:
     """Run everything."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes, shorter")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--only", default="", help="for example P3")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2][: cores()])
+    parser.add_argument("--only", nargs="+", choices=report.SECTIONS, default=[])
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md too")
+    parser.add_argument("--leave", type=Path, help=argparse.SUPPRESS)  # be one of the processes
+    parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    seconds = 0.3 if options.quick else 1.5
-    for threads in options.threads:
-        tm.set_num_threads(threads)
-        torch.set_num_threads(threads)
-        limit = peak(2.0)
-        print(f"\n{threads} thread(s); the best product reaches {limit / 1e9:.0f} GFLOP/s\n")
-        print(HEADER + "\n|" + "---|" * (HEADER.count("|") - 1))
-        for section in (products, softmaxes, attentions, layers, training):
-            ratios = []
-            for row in section(options.quick):
-                if not row.name.startswith(options.only):
-                    continue
-                steps = "backward" in row.name
-                with tm.enable_grad() if steps else tm.no_grad(), torch.set_grad_enabled(steps):
-                    text, ratio = line(row, threads, seconds, limit)
-                ratios.append(ratio)
-                print(text, flush=True)
-            if ratios:
-                mean = float(np.exp(np.mean(np.log(ratios))))
-                print(f"| *geometric mean* | {threads} | | | | **{mean:.2f}** | | |", flush=True)
+    if options.leave:
+        _measure(options)
+        return
+    results, peaks = _processes(options)
+    if options.write:
+        _write(results, peaks)
 
 
-main()
+if __name__ == "__main__":
+    main()

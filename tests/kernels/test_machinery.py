@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -83,10 +84,38 @@ def test_numba_is_imported_only_when_a_kernel_runs() -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
-@pytest.mark.parametrize("cpu", ["generic", "haswell"])
+#: Features are needed too: with a name alone, numba keeps those of the processor it runs on.
+CPUS = {"generic": "", "haswell": "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+popcnt,+lzcnt"}
+
+
+@pytest.mark.parametrize("cpu", CPUS)
 def test_other_processors_compute_the_same(cpu: str, tmp_path: Path) -> None:
-    other = numbers(run(PRODUCT, NUMBA_CPU_NAME=cpu, XDG_CACHE_HOME=str(tmp_path)))
+    environment = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": CPUS[cpu]}
+    other = numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path), **environment))
     assert other == pytest.approx(numbers(run(PRODUCT)), rel=1e-5)
+
+
+REGISTERS = """
+import numpy as np
+from tinygrad_mha import kernels
+from tinygrad_mha.kernels import matrix, simd
+kernels.matmul(np.ones((8, 64), np.float32), np.ones((64, 128), np.float32))
+code = "".join(matrix.matmul.inspect_asm().values())
+print(simd.REGISTER_BYTES, *(code.count("%" + name) for name in ("xmm", "ymm", "zmm")))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86's registers")
+@pytest.mark.parametrize("cpu", ["this one", *CPUS])
+def test_kernels_use_the_registers_that_there_are(cpu: str, tmp_path: Path) -> None:
+    other = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": CPUS[cpu]} if cpu in CPUS else {}
+    fresh = {"XDG_CACHE_HOME": str(tmp_path), "TINYGRAD_MHA_BACKEND": "numba"}
+    done = run(REGISTERS, **fresh, **other)
+    assert done.returncode == 0, done.stderr
+    size, *used = map(int, done.stdout.split())
+    mine = {16: 0, 32: 1, 64: 2}[size]
+    assert used[mine] > sum(used) / 2
+    assert not any(used[mine + 1 :]), "wider than what the kernels were written for"
 
 
 # -- cache ----------------------------------------------------------------------------------
@@ -103,6 +132,16 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
         file.write_bytes(b"" if i % 3 == 0 else content[: len(content) // 2])
     assert numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path))) == first
     assert numbers(run(PRODUCT, XDG_CACHE_HOME=str(tmp_path))) == first
+
+
+def test_a_start_from_the_cache_loads_no_compiler(tmp_path: Path) -> None:
+    code = PRODUCT + "import sys; print(int('numba.np.linalg' in sys.modules), 0)\n"
+    places = {"XDG_CACHE_HOME": str(tmp_path), "TINYGRAD_MHA_BACKEND": "numba"}
+    assert numbers(run(code, **places)) == [1, 0]
+    assert numbers(run(code, **places)) == [0, 0]
+    # what is not in the cache is compiled beside what is
+    more = code + "print(float(tm.logsumexp(x, 0).sum().data), 0)"
+    assert numbers(run(more, **places)) == pytest.approx(numbers(run(more, **places)))
 
 
 def test_the_cache_is_private(tmp_path: Path) -> None:

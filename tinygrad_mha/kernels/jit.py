@@ -20,6 +20,7 @@ import numba
 import numpy as np
 from numba.core import config, event, types
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 Listener = Callable[[str, str, float], object]
 _listeners: list[Listener] = []
@@ -75,11 +76,15 @@ event.register("numba:compile", _Announcer())
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache on disk, which a damaged file cannot stop."""
+    """Numba's cache on disk; a damaged file cannot stop it, and it does not load the compiler."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            # not super().load_overload: it would first import all that numba knows how to compile,
+            # half of the time to a first result. Machine code needs memory management alone
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
         except Exception:  # cut short, or written by something else: as good as not there
             with contextlib.suppress(OSError):
                 self.flush()
