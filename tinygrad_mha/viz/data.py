@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: Of the JSON form.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -61,6 +61,25 @@ class Module:
 
 
 @dataclass
+class Saved:
+    """An array that an operation keeps for its gradient rules.
+
+    Attributes
+    ----------
+    name : str
+        What the rules call it: an input, ``out``, or what the forward computed on the way.
+    shape : tuple of int
+    bytes : int
+        Of its numbers. The memory may be shared: with the value it is, or with another
+        operation that saved the same one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@dataclass
 class Vertex:
     """An operation, a parameter, an input or a constant.
 
@@ -89,6 +108,14 @@ class Vertex:
         None: not computed.
     elements, gradient_elements : list of float or None
         The numbers themselves, in row order, where there are few enough.
+    bytes : int
+        Of the value's numbers.
+    saved : list of Saved
+        For an operation, the arrays it keeps for backward; empty where it keeps none.
+    freed : bool
+        Whether a backward pass had let them go when the trace was taken.
+    seconds : float or None
+        How long the operation took when it was run again for the trace; None: not recorded.
     """
 
     id: int
@@ -107,6 +134,10 @@ class Vertex:
     gradient: Summary | None = None
     elements: list[float] | None = None
     gradient_elements: list[float] | None = None
+    bytes: int = 0
+    saved: list[Saved] = field(default_factory=list)
+    freed: bool = False
+    seconds: float | None = None
 
 
 @dataclass
@@ -147,12 +178,15 @@ class BackwardStep:
         another contribution there (+=).
     freed : tuple of str
         Names of the saved values that were let go.
+    seconds : float or None
+        How long its rules took; None: not recorded.
     """
 
     vertex: int
     incoming: float
     flows: list[tuple[int, str, str, float, bool]]
     freed: tuple[str, ...]
+    seconds: float | None = None
 
 
 @dataclass
@@ -280,8 +314,8 @@ class Trace:
         Labels of the positions, where they were given.
     modules, vertices, edges, attentions, steps
         See the classes; ``steps`` is empty where no gradient was computed.
-    output : int
-        Vertex id.
+    outputs : list of int
+        Vertex ids, in the order in which the tensors were given.
     """
 
     title: str
@@ -291,7 +325,7 @@ class Trace:
     edges: list[Edge]
     attentions: list[Attention]
     steps: list[BackwardStep]
-    output: int
+    outputs: list[int]
     version: int = VERSION
 
     def to_json(self) -> str:
