@@ -1,7 +1,8 @@
 """The trace as plain data: what was computed, with nothing of the engine left in it.
 
 Every picture is drawn from this and from nothing else. :meth:`Trace.to_json` is its
-documented form; ``version`` counts up when a field changes its meaning or goes.
+documented form (``schema.json`` beside this file is its JSON Schema); ``version`` counts up
+when a field is added, changes its meaning or goes.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Saved:
     name : str
         What the rules call it: an input, ``out``, or what the forward computed on the way.
     shape : tuple of int
+        Of the array.
     bytes : int
         Of its numbers. The memory may be shared: with the value it is, or with another
         operation that saved the same one.
@@ -212,6 +214,12 @@ class Lane:
         Norm of W_o[:, i-th block] hᵢ.
     gradient : float or None
         Norm of the loss's gradient with respect to hᵢ; None: not computed.
+    blocks : list of int
+        For each projection, which block of its columns is this head's, counted from 0; heads
+        that share keys and values have the same.
+    projected, staged : list of float or None
+        As `gradient`, for what each of the region's projections, and each of its stages, gives this
+        head; in the order of ``Attention.projections`` and ``stages``.
     """
 
     head: int
@@ -226,6 +234,9 @@ class Lane:
     to_first: float
     contribution: float
     gradient: float | None
+    blocks: list[int]
+    projected: list[float | None]
+    staged: list[float | None]
 
 
 @dataclass
@@ -274,18 +285,23 @@ class Attention:
     vertices : list of int
         What the lanes are drawn instead of.
     sources : list of int
-        Vertices whose values the lanes project.
+        For each projection, the vertex whose value it projects.
     output : int
         Vertex whose value the lanes add up to.
     projections : list of str
         What each head begins with: names of the projections, in order.
     stages : list of str
         Symbols of the operations between, in order.
+    weighted : int or None
+        Position in `stages` of what makes the weights; None: nothing does.
+    pooling : str
+        Class of the module in which the weights are made; empty where there is none.
     combined : str
         Name of the output projection; empty where the heads are only concatenated.
     lanes : list of Lane
         One per head.
     proof : Proof
+        That the lanes add up.
     pooled : int
         How many neighbours share a cell of the weights; 1: none.
     """
@@ -297,6 +313,8 @@ class Attention:
     output: int
     projections: list[str]
     stages: list[str]
+    weighted: int | None
+    pooling: str
     combined: str
     lanes: list[Lane]
     proof: Proof
@@ -310,10 +328,19 @@ class Trace:
     Attributes
     ----------
     title : str
+        Over the picture.
     tokens : list of str
         Labels of the positions, where they were given.
-    modules, vertices, edges, attentions, steps
-        See the classes; ``steps`` is empty where no gradient was computed.
+    modules : list of Module
+        Calls, those around others before them.
+    vertices : list of Vertex
+        Inputs before what is made of them.
+    edges : list of Edge
+        By target, and there in the order of the inputs.
+    attentions : list of Attention
+        Every region with heads.
+    steps : list of BackwardStep
+        In the engine's order; empty where no gradient was computed.
     outputs : list of int
         Vertex ids, in the order in which the tensors were given.
     """

@@ -72,12 +72,12 @@ def ancestors(outputs: Sequence[Tensor]) -> list[Node]:
     return sorted(seen, key=lambda node: node.sequence)
 
 
-def call(node: Node, inputs: list[Any]) -> Any:
-    """Run a node's operation on other inputs."""
-    op = node.op
+def call(node: Node, inputs: list[Any], params: tuple[Any, ...] | None = None) -> Any:
+    """Run a node's operation on other inputs, and other arguments if they are given."""
+    op, params = node.op, node.params if params is None else params
     if op.variadic:
-        return op(*inputs, **dict(zip(op.param_names, node.params, strict=True)))
-    return op(*inputs, *node.params)
+        return op(*inputs, **dict(zip(op.param_names, params, strict=True)))
+    return op(*inputs, *params)
 
 
 def replay(

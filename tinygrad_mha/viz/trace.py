@@ -308,32 +308,28 @@ class _Recorder:
     def _place(self, found: Attention, region: Region, number: int) -> Attention:
         """Say which vertices the lanes stand for."""
         inner = [*region.splits, *region.inside, region.merge]
-        inner += [p for p in region.projections if p is not None]
+        begins: list[Node] = []
+        for split, source in zip(region.splits, region.origins, strict=True):
+            begins.append(split if source is None else source.projection)
+            inner += [] if source is None else [source.projection, *source.between]
         inner += [region.combine] if region.combine else []
         found.id = number
         found.vertices = sorted({self.numbers[node] for node in inner})
-        found.sources = sorted(
-            {
-                self.numbers[source if isinstance(source, Node) else id(source)]
-                for source in (
-                    (split if p is None else p).inputs[0]
-                    for split, p in zip(region.splits, region.projections, strict=True)
-                )
-            }
-        )
+        found.sources = [self._number(node.inputs[0]) for node in begins]
         found.output = self.numbers[region.output]
         found.module = self._module(region.merge.frame)
         return found
+
+    def _number(self, source: Any) -> int:
+        return self.numbers[source if isinstance(source, Node) else id(source)]
 
     def _step(self, turn: int, step: Step) -> BackwardStep:
         node = self.replayed.original[step.node]
         flows = []
         for i, flow in zip(_positions(step.node), step.flows, strict=True):
-            source = node.inputs[i]
-            target = self.numbers[source if isinstance(source, Node) else id(source)]
             flows.append(
                 (
-                    target,
+                    self._number(node.inputs[i]),
                     flow.input,
                     flow.rule.text if flow.rule else "",
                     float(np.linalg.norm(flow.gradient)),
