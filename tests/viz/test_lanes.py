@@ -58,20 +58,26 @@ def weighted(out: tm.Tensor) -> tm.Tensor:
     length=st.integers(1, 5),
     keys=st.integers(1, 5),
     batch=st.integers(1, 3),
-    pooling=st.sampled_from(["dot", "additive", "own"]),
+    pooling=st.sampled_from(["dot", "additive", "gaussian", "own"]),
+    share=st.integers(1, 2),
+    append=st.sampled_from(["nothing", "bias", "zero", "both"]),
     mask=st.sampled_from(["none", "causal", "bool", "float", "padding", "per head"]),
     bias=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_lanes_add_up(
     heads: int, width: int, values: int, length: int, keys: int, batch: int,
-    pooling: str, mask: str, bias: bool, seed: int,
+    pooling: str, share: int, append: str, mask: str, bias: bool, seed: int,
 ) -> None:  # fmt: skip
     tm.manual_seed(seed)
     rng = np.random.default_rng(seed)
+    shared = heads // min(
+        p for p in range(1, heads + 1) if heads % p == 0 and p >= min(share, heads)
+    )
     mha = tm.nn.MultiHeadAttention(
         5, heads, kdim=3, vdim=4, qk_head_dim=width, v_head_dim=values, out_dim=6, bias=bias,
-        attention=Gaussian() if pooling == "own" else pooling,
+        attention=Gaussian() if pooling == "own" else pooling, num_kv_heads=shared,
+        add_bias_kv=append in ("bias", "both"), add_zero_attn=append in ("zero", "both"),
     )  # fmt: skip
     masks: dict[str, Any] = {
         "bool": rng.random((length, keys)) < 0.6,
@@ -87,7 +93,12 @@ def test_lanes_add_up(
         mask=None if given_mask is None else tm.Tensor(given_mask),
         is_causal=mask == "causal",
     )
-    check(tm.viz.trace(weighted(out), model=mha), heads)
+    graph = tm.viz.trace(weighted(out), model=mha)
+    check(graph, heads)
+    found = graph.heads[0]
+    assert found.projections == ["W_q", "W_k", "W_v"]
+    of_kv = [i * shared // heads for i in range(heads)]
+    assert [lane.blocks for lane in found.lanes] == [[i, j, j] for i, j in enumerate(of_kv)]
 
 
 @pytest.mark.parametrize("combine", [True, False])
@@ -107,6 +118,54 @@ def test_lanes_of_a_stack(attention: str) -> None:
     graph = tm.viz.trace(weighted(gpt(tokens)), model=gpt)
     assert len(graph.heads) == 3
     check(graph, 2)
+
+
+class Packed(tm.nn.Module):
+    """Queries, keys and values cut out of one product."""
+
+    def __init__(self, d: int, h: int) -> None:
+        super().__init__()
+        self.qkv, self.out, self.h = tm.nn.Linear(d, 3 * d), tm.nn.Linear(d, d), h
+
+    def forward(self, x: tm.Tensor) -> tm.Tensor:
+        q, k, v = (F.split_heads(part, self.h) for part in self.qkv(x).chunk(3, dim=-1))
+        return self.out(F.merge_heads(F.scaled_dot_product_attention(q, k, v)))
+
+
+def test_blocks_of_a_packed_projection_are_found() -> None:
+    model = Packed(8, 2)
+    graph = tm.viz.trace(weighted(model(tm.randn(2, 3, 8))), model=model)
+    check(graph, 2)
+    assert graph.heads[0].projections == ["qkv", "qkv", "qkv"]
+    assert [lane.blocks for lane in graph.heads[0].lanes] == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_what_changes_numbers_on_the_way_is_no_projection() -> None:
+    class Doubled(Own):
+        def forward(self, x: tm.Tensor) -> tm.Tensor:
+            q, k, v = (F.split_heads(part(x) * 2.0, self.h) for part in (self.q, self.k, self.v))
+            return self.o(F.merge_heads(F.scaled_dot_product_attention(q, k, v)))
+
+    model = Doubled(8, 2)
+    graph = tm.viz.trace(weighted(model(tm.randn(1, 3, 8))), model=model)
+    check(graph, 2)
+    assert graph.heads[0].projections == ["input 1", "input 2", "input 3"]
+
+
+def test_gradients_of_a_lane_are_slices_of_the_real_ones() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    graph = tm.viz.trace(weighted(mha(tm.randn(1, 3, 8))), model=mha)
+    attention = graph.heads[0]
+    stages = [v for v in graph.data.vertices if v.heads and v.name != "split_heads"]
+    assert attention.weighted is not None
+    assert attention.stages == [v.symbol for v in stages]
+    assert attention.stages[attention.weighted] == "softmax"
+    for k, vertex in enumerate(stages):
+        norms = [lane.staged[k] or 0.0 for lane in attention.lanes]
+        assert vertex.gradient is not None
+        assert np.hypot(*norms) == pytest.approx(vertex.gradient.norm, rel=1e-5)
+    silent = tm.viz.trace(mha(tm.randn(1, 3, 8)), model=mha).heads[0].lanes[0]
+    assert {silent.gradient, *silent.staged, *silent.projected} == {None}
 
 
 def test_in_float64_the_lanes_agree_to_its_last_digits() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,11 +51,75 @@ def test_values_and_gradients_are_those_of_the_computation() -> None:
 def test_a_trace_does_not_need_what_backward_has_freed_nor_change_it() -> None:
     x = tm.tensor([2.0, 3.0], requires_grad=True)
     y = (x * x).sum()
-    before = tm.viz.trace(y).to_json()
+    before = tm.viz.trace(y).data
     assert x.grad is None
     y.backward()
-    assert tm.viz.trace(y).to_json() == before
+    after = tm.viz.trace(y).data
     assert x.grad.tolist() == [4, 6]
+    assert [v.freed for v in before.vertices] == [False, False, False]
+    assert [v.freed for v in after.vertices] == [False, True, False]  # sum kept only a shape
+    after.vertices[1].freed = False
+    assert after == before
+
+
+def test_memory_is_told_of_values_and_of_what_is_kept_for_backward() -> None:
+    x = tm.tensor([2.0, 3.0], requires_grad=True)
+    data = tm.viz.trace((x * x).sum()).data
+    leaf, square, total = data.vertices
+    assert (leaf.bytes, square.bytes, total.bytes) == (8, 8, 4)
+    assert [(s.name, s.shape, s.bytes) for s in square.saved] == [("a", (2,), 8), ("b", (2,), 8)]
+    assert leaf.saved == total.saved == []
+
+
+def test_a_users_function_tells_what_it_keeps() -> None:
+    class Cube(tm.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: np.ndarray) -> np.ndarray:
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx: Any, dy: tm.Tensor) -> tm.Tensor:
+            (x,) = ctx.saved_tensors
+            return dy * 3 * x * x
+
+    x = tm.tensor([2.0, 3.0, 4.0], requires_grad=True)
+    cube = tm.viz.trace(Cube.apply(x).sum()).data.vertices[1]
+    assert [(s.name, s.shape, s.bytes) for s in cube.saved] == [("saved_tensors", (3,), 12)]
+
+
+def test_time_is_recorded_when_asked_for() -> None:
+    loss, model = small_model()
+    plain, timed = (
+        tm.viz.trace(loss, model=model, record_time=record).data for record in (False, True)
+    )
+    assert {v.seconds for v in plain.vertices} == {s.seconds for s in plain.steps} == {None}
+    assert all((v.seconds or 0) > 0 for v in timed.vertices if v.kind == "op")
+    assert all((s.seconds or 0) > 0 for s in timed.steps)
+
+
+def test_several_outputs_are_one_trace() -> None:
+    x = tm.tensor([2.0, 3.0], requires_grad=True)
+    square = x * x
+    total, least = square.sum(), square.amin()
+    data = tm.viz.trace([least, total]).data
+    values = [data.vertices[i].elements for i in data.outputs]
+    assert values == [[4.0], [13.0]], "in the order in which they were given"
+    assert data.vertices[0].gradient_elements == [8, 6], "the gradients of both add up"
+    one = tm.viz.trace([least, total], gradient=[None, tm.tensor(10.0)]).data
+    assert one.vertices[0].gradient_elements == [44, 60]
+
+
+def test_a_module_is_called_with_what_follows_it() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    x = tm.randn(1, 3, 8)
+    assert tm.viz.trace(mha, x).to_json() == tm.viz.trace(mha(x), mha).to_json()
+    causal = tm.viz.trace(mha, {"query": x, "is_causal": True, "need_weights": True})
+    assert len(causal.data.outputs) == 2, "the output and the weights"
+    assert not causal.heads[0].lanes[0].visible[0][1]
+    assert len(tm.viz.trace(mha, (x, x, x)).heads) == 1
+    with pytest.raises(TypeError, match=r"trace\(model, x\)"):
+        tm.viz.trace(mha)
 
 
 def test_a_gradient_that_was_not_computed_is_not_zero() -> None:
@@ -152,6 +217,8 @@ def test_deep_graphs_need_no_recursion() -> None:
     ("output", "error", "words"),
     [
         (np.ones(3), TypeError, "output is a ndarray, expected a Tensor"),
+        ([np.ones(3)], TypeError, r"output\[0\] is a ndarray"),
+        ([], TypeError, "output is a list, expected a Tensor"),
         (tm.ones(3), ValueError, "has no graph"),
     ],
 )
@@ -189,7 +256,7 @@ def test_explain_says_why_and_what_runs() -> None:
     assert "backend numba" in words
     assert "normalize.py:" in words
     assert "NumPy on either backend: reference.exp" in tm.viz.explain("exp")
-    assert "rows.logsumexp" in tm.viz.explain("cross_entropy"), "by way of a helper"
+    assert "elements.erf" in tm.viz.explain("gelu"), "by way of a helper"
     assert "np.argmax" in tm.viz.explain("argmax")
     assert "It has no gradient." in tm.viz.explain("argmax")
     assert "no gradient of: target" in tm.viz.explain("cross_entropy")

@@ -16,8 +16,15 @@ from .index import getitem, index_select, narrow, select
 from .shape import as_sizes, dims_from_left, from_left, reshape, sum_to, unsqueeze
 
 
+def _joined_axis(
+    axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
+) -> int | None:
+    return None if axis == params["dim"] % len(out) else axis
+
+
 @op(
     "y = [x₁; x₂; …] along one axis",
+    axis=_joined_axis,
     method=False,
     samples=(
         Sample(((2, 3), (2, 1)), {"dim": 1}),

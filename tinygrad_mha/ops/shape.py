@@ -107,8 +107,22 @@ def expand_dx(dy: Value, x_shape: Shape) -> Value:
 # -- same elements, other shape ---------------------------------------------------------
 
 
+def _reshaped_axis(
+    axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
+) -> int | None:
+    """An axis stays if it keeps its size, and what stands before it its number of elements."""
+    if 0 in out:
+        return None
+    before = math.prod(shapes[0][:axis])
+    for there, size in enumerate(out):
+        if size == shapes[0][axis] and math.prod(out[:there]) == before:
+            return there
+    return None
+
+
 @view_op(
     "y = x, read in row order into another shape",
+    axis=_reshaped_axis,
     derivation=(
         "Every element of y is an element of x, each exactly once, so every gradient goes "
         "back to where its element came from: the same numbers in the shape of x."
@@ -116,6 +130,7 @@ def expand_dx(dy: Value, x_shape: Shape) -> Value:
     samples=(
         Sample(((2, 6),), {"shape": (3, -1)}),
         Sample(((2, 3, 4),), {"shape": (2, 12)}),
+        Sample(((2, 3, 4),), {"shape": (1, 2, 3, 1, 2, 2)}),
         Sample(((1,),), {"shape": ()}),
         Sample(((),), {"shape": (1, 1)}),
         Sample(((0, 3),), {"shape": (3, 0)}),

@@ -1,7 +1,8 @@
 """The trace as plain data: what was computed, with nothing of the engine left in it.
 
 Every picture is drawn from this and from nothing else. :meth:`Trace.to_json` is its
-documented form; ``version`` counts up when a field changes its meaning or goes.
+documented form (``schema.json`` beside this file is its JSON Schema); ``version`` counts up
+when a field is added, changes its meaning or goes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: Of the JSON form.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
@@ -61,6 +62,26 @@ class Module:
 
 
 @dataclass
+class Saved:
+    """An array that an operation keeps for its gradient rules.
+
+    Attributes
+    ----------
+    name : str
+        What the rules call it: an input, ``out``, or what the forward computed on the way.
+    shape : tuple of int
+        Of the array.
+    bytes : int
+        Of its numbers. The memory may be shared: with the value it is, or with another
+        operation that saved the same one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@dataclass
 class Vertex:
     """An operation, a parameter, an input or a constant.
 
@@ -89,6 +110,14 @@ class Vertex:
         None: not computed.
     elements, gradient_elements : list of float or None
         The numbers themselves, in row order, where there are few enough.
+    bytes : int
+        Of the value's numbers.
+    saved : list of Saved
+        For an operation, the arrays it keeps for backward; empty where it keeps none.
+    freed : bool
+        Whether a backward pass had let them go when the trace was taken.
+    seconds : float or None
+        How long the operation took when it was run again for the trace; None: not recorded.
     """
 
     id: int
@@ -107,6 +136,10 @@ class Vertex:
     gradient: Summary | None = None
     elements: list[float] | None = None
     gradient_elements: list[float] | None = None
+    bytes: int = 0
+    saved: list[Saved] = field(default_factory=list)
+    freed: bool = False
+    seconds: float | None = None
 
 
 @dataclass
@@ -147,12 +180,15 @@ class BackwardStep:
         another contribution there (+=).
     freed : tuple of str
         Names of the saved values that were let go.
+    seconds : float or None
+        How long its rules took; None: not recorded.
     """
 
     vertex: int
     incoming: float
     flows: list[tuple[int, str, str, float, bool]]
     freed: tuple[str, ...]
+    seconds: float | None = None
 
 
 @dataclass
@@ -178,6 +214,12 @@ class Lane:
         Norm of W_o[:, i-th block] hᵢ.
     gradient : float or None
         Norm of the loss's gradient with respect to hᵢ; None: not computed.
+    blocks : list of int
+        For each projection, which block of its columns is this head's, counted from 0; heads
+        that share keys and values have the same.
+    projected, staged : list of float or None
+        As `gradient`, for what each of the region's projections, and each of its stages, gives this
+        head; in the order of ``Attention.projections`` and ``stages``.
     """
 
     head: int
@@ -192,6 +234,9 @@ class Lane:
     to_first: float
     contribution: float
     gradient: float | None
+    blocks: list[int]
+    projected: list[float | None]
+    staged: list[float | None]
 
 
 @dataclass
@@ -240,18 +285,23 @@ class Attention:
     vertices : list of int
         What the lanes are drawn instead of.
     sources : list of int
-        Vertices whose values the lanes project.
+        For each projection, the vertex whose value it projects.
     output : int
         Vertex whose value the lanes add up to.
     projections : list of str
         What each head begins with: names of the projections, in order.
     stages : list of str
         Symbols of the operations between, in order.
+    weighted : int or None
+        Position in `stages` of what makes the weights; None: nothing does.
+    pooling : str
+        Class of the module in which the weights are made; empty where there is none.
     combined : str
         Name of the output projection; empty where the heads are only concatenated.
     lanes : list of Lane
         One per head.
     proof : Proof
+        That the lanes add up.
     pooled : int
         How many neighbours share a cell of the weights; 1: none.
     """
@@ -263,6 +313,8 @@ class Attention:
     output: int
     projections: list[str]
     stages: list[str]
+    weighted: int | None
+    pooling: str
     combined: str
     lanes: list[Lane]
     proof: Proof
@@ -276,12 +328,21 @@ class Trace:
     Attributes
     ----------
     title : str
+        Over the picture.
     tokens : list of str
         Labels of the positions, where they were given.
-    modules, vertices, edges, attentions, steps
-        See the classes; ``steps`` is empty where no gradient was computed.
-    output : int
-        Vertex id.
+    modules : list of Module
+        Calls, those around others before them.
+    vertices : list of Vertex
+        Inputs before what is made of them.
+    edges : list of Edge
+        By target, and there in the order of the inputs.
+    attentions : list of Attention
+        Every region with heads.
+    steps : list of BackwardStep
+        In the engine's order; empty where no gradient was computed.
+    outputs : list of int
+        Vertex ids, in the order in which the tensors were given.
     """
 
     title: str
@@ -291,7 +352,7 @@ class Trace:
     edges: list[Edge]
     attentions: list[Attention]
     steps: list[BackwardStep]
-    output: int
+    outputs: list[int]
     version: int = VERSION
 
     def to_json(self) -> str:

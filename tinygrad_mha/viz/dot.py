@@ -142,7 +142,7 @@ class _Drawing:
             fill = t.parameter
         elif vertex.kind == "input":
             fill, outline = t.data, t.source
-        if vertex.id == self.data.output:
+        if vertex.id in self.data.outputs:
             fill, outline = t.output, t.result
         name = vertex.symbol if vertex.kind == "op" else vertex.name
         constants = [
@@ -218,7 +218,7 @@ class _Drawing:
         if out.gradient is not None:
             details.append(f"‖∇‖ {number(out.gradient.norm)}")
         sign = "Σ heads" if attention.combined else "[ heads ]"
-        final = out.id == self.data.output
+        final = out.id in self.data.outputs
         fill = self.theme.output if final else self.theme.op
         return self._card(sign, details, fill, self.theme.result if final else self.theme.line)
 

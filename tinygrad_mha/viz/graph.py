@@ -72,6 +72,13 @@ class Graph:
         """Write the trace as JSON; the same trace gives the same bytes."""
         return self.data.to_json()
 
+    @classmethod
+    def from_json(cls, text: str) -> Graph:
+        """Build a graph from what :meth:`to_json` wrote; see :func:`tinygrad_mha.viz.load`."""
+        from .reading import read
+
+        return cls(read(text))
+
     def to_html(self) -> str:
         """Build the interactive page: one file, which opens offline."""
         from .html import page

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engine import Node, Tensor, enable_grad, grad
 from .data import Attention, Lane, Proof
+from .origins import Origin, origin
 from .replay import Replay, call
 
 #: What turns scores into weights.
@@ -38,6 +39,8 @@ class Region:
         Where they begin.
     projections : list of Node or None
         The linear map right before each.
+    origins : list of Origin or None
+        The linear map behind each, also where something stands between.
     inside : list of Node
         Between splits and merge, in order.
     weights : Node or None
@@ -48,6 +51,7 @@ class Region:
     combine: Node | None
     splits: list[Node]
     projections: list[Node | None]
+    origins: list[Origin | None]
     inside: list[Node]
     weights: Node | None
     heads: int
@@ -91,13 +95,15 @@ def regions(replayed: Replay, axes: dict[Node, int]) -> list[Region]:
             if isinstance(source, Node):
                 users.setdefault(source, []).append(node)
     return [
-        _region(merge, axes, users)
+        _region(merge, axes, users, replayed)
         for merge in replayed.nodes
         if merge.op.name == "merge_heads" and merge.inputs[0] in axes
     ]
 
 
-def _region(merge: Node, axes: dict[Node, int], users: dict[Node, list[Node]]) -> Region:
+def _region(
+    merge: Node, axes: dict[Node, int], users: dict[Node, list[Node]], replayed: Replay
+) -> Region:
     inside: set[Node] = set()
     splits: set[Node] = set()
     stack = [merge.inputs[0]]
@@ -121,6 +127,7 @@ def _region(merge: Node, axes: dict[Node, int], users: dict[Node, list[Node]]) -
         combine,
         begins,
         projections,
+        [origin(split, axes[split], replayed) for split in begins],
         ordered,
         next((node for node in ordered if node.op.name in WEIGHTS), None),
         begins[0].shape[axes[begins[0]]],
@@ -145,6 +152,7 @@ class _Alone:
     pooled: Tensor
     sources: list[Tensor]  # per projection, what it projects
     matrices: list[Tensor | None]  # per projection, this head's matrix
+    share: Tensor | None  # this head's block of the output projection
 
 
 def _alone(region: Region, head: int, axes: dict[Node, int], replayed: Replay) -> _Alone:
@@ -174,15 +182,28 @@ def _alone(region: Region, head: int, axes: dict[Node, int], replayed: Replay) -
                 else _share(node, i, source, head, axes[node], region.heads, replayed)
                 for i, source in enumerate(node.inputs)
             ]
-            values[node] = call(node, inputs)
+            values[node] = call(node, inputs, _for_one_head(node, axes[node]))
         pooled = values[region.merge.inputs[0]]
         merged = region.merge.op(pooled)
         if region.combine is None:
-            return _Alone(merged, pooled, sources, matrices)
+            return _Alone(merged, pooled, sources, matrices, None)
         weight = replayed.value(region.combine.inputs[1])
         width = weight.shape[1] // region.heads
-        share = weight[:, head * width : (head + 1) * width]
-        return _Alone(region.combine.op(merged, _leaf(share), None), pooled, sources, matrices)
+        share = _leaf(weight[:, head * width : (head + 1) * width])
+        shared = region.combine.op(merged, share, None)
+        return _Alone(shared, pooled, sources, matrices, share)
+
+
+def _for_one_head(node: Node, axis: int) -> tuple[Any, ...]:
+    """A node's other arguments; where they name a shape, with one head in it."""
+
+    def change(name: str, value: Any) -> Any:
+        if name != "shape":
+            return value
+        sizes = (value,) if isinstance(value, int) else tuple(value)
+        return (*sizes[:axis], 1, *sizes[axis + 1 :])
+
+    return tuple(map(change, node.op.param_names, node.params))
 
 
 def _share(
@@ -226,6 +247,9 @@ def attention(
             i, region, axes, replayed, tokens, batch,
             float(np.linalg.norm(one.contribution.data)), gradient,
         )  # fmt: skip
+        lane.blocks = [i if source is None else source.blocks[i] for source in region.origins]
+        lane.projected = [_share_of_gradient(node, i, axes, replayed) for node in region.splits]
+        lane.staged = [_share_of_gradient(node, i, axes, replayed) for node in region.inside]
         lanes.append(lane)
     proof = _prove(region, alone, incoming, replayed)
     return Attention(
@@ -234,8 +258,10 @@ def attention(
         vertices=[],
         sources=[],
         output=0,
-        projections=[_projection_name(p, names, k) for k, p in enumerate(region.projections)],
+        projections=[_projection_name(o, names, k) for k, o in enumerate(region.origins)],
         stages=[node.op.symbol for node in region.inside],
+        weighted=region.inside.index(region.weights) if region.weights else None,
+        pooling=_pooling(region),
         combined=_parameter_name(region.combine, names) if region.combine else "",
         lanes=lanes,
         proof=proof,
@@ -251,10 +277,24 @@ def _parameter_name(node: Node, names: dict[int, str]) -> str:
     return names.get(id(source), "W")
 
 
-def _projection_name(node: Node | None, names: dict[int, str], k: int) -> str:
-    if node is None:
+def _pooling(region: Region) -> str:
+    """Class of the module call in which the weights are made, if it is one of its own."""
+    frame = region.weights.frame if region.weights else None
+    return "" if frame is None or frame is region.merge.frame else frame.scope.kind
+
+
+def _share_of_gradient(
+    node: Node, head: int, axes: dict[Node, int], replayed: Replay
+) -> float | None:
+    """Norm of the gradient at one head's slice of a node's value."""
+    incoming = replayed.incoming.get(node)
+    return None if incoming is None else float(np.linalg.norm(_cut(incoming, axes[node], head)))
+
+
+def _projection_name(source: Origin | None, names: dict[int, str], k: int) -> str:
+    if source is None:
         return f"input {k + 1}"
-    name = _parameter_name(node, names)
+    name = _parameter_name(source.projection, names)
     parts = name.split(".")
     return parts[-2] if parts[-1] == "weight" and len(parts) > 1 else parts[-1]
 
@@ -284,7 +324,7 @@ def _difference(found: np.ndarray, real: np.ndarray) -> float:
 
 def _gradient_difference(
     region: Region, alone: list[_Alone], incoming: np.ndarray, replayed: Replay
-) -> float:
+) -> float | None:
     """Largest difference of the lanes' gradients from those of the real backward pass."""
     flows = {
         (replayed.original[step.node], flow.input): flow.gradient
@@ -296,28 +336,27 @@ def _gradient_difference(
         width = incoming.shape[-1] // region.heads
         part = incoming if region.combine else incoming[..., i * width : (i + 1) * width]
         wanted = [*one.sources, *(m for m in one.matrices if m is not None)]
+        wanted += [] if one.share is None else [one.share]
         found = iter(grad(one.contribution, wanted, Tensor(part), allow_unused=True))
         sources = [next(found) for _ in one.sources]
         matrices = [None if m is None else next(found) for m in one.matrices]
-        per_head.append((sources, matrices))
-    worst = 0.0
+        per_head.append((sources, matrices, None if one.share is None else next(found)))
+    pairs: list[tuple[np.ndarray | None, np.ndarray | None]] = []
     for k, (split, projection) in enumerate(zip(region.splits, region.projections, strict=True)):
         own = [head[0][k] for head in per_head]
         if projection is None:
-            real = replayed.incoming.get(split)
-            joined = _joined(own, -3)
+            pairs.append((_joined(own, -3), replayed.incoming.get(split)))
         else:
-            real = flows.get((projection, "x"))
-            joined = (
-                None if own[0] is None else np.sum([g.data for g in own if g is not None], axis=0)
-            )
-            weight = flows.get((projection, "weight"))
+            arrays = [g.data for g in own if g is not None]
+            together = np.sum(arrays, axis=0) if arrays else None
+            pairs.append((together, flows.get((projection, "x"))))
             blocks = _joined([head[1][k] for head in per_head], 0)
-            if weight is not None and blocks is not None:
-                worst = max(worst, _difference(blocks, weight))
-        if real is not None and joined is not None:
-            worst = max(worst, _difference(joined, real))
-    return worst
+            pairs.append((blocks, flows.get((projection, "weight"))))
+    if region.combine is not None:
+        blocks = _joined([head[2] for head in per_head], 1)
+        pairs.append((blocks, flows.get((region.combine, "weight"))))
+    worst = [_difference(a, b) for a, b in pairs if a is not None and b is not None]
+    return max(worst, default=None)
 
 
 def _joined(parts: list[Tensor | None], axis: int) -> np.ndarray | None:
@@ -341,7 +380,7 @@ def _lane(
     """Measure one head's weights, of one batch item."""
     node = region.weights
     if node is None:
-        return Lane(head, [], [], [], [], 0, 0, 0, 0, 0, contribution, gradient), 1
+        return Lane(head, [], [], [], [], 0, 0, 0, 0, 0, contribution, gradient, [], [], []), 1
     weights = np.take(replayed.values[node].data, head, axes[node])
     # (..., L, S) without the head axis: all batch axes as one
     weights = weights.reshape(-1, *weights.shape[-2:]).astype(np.float64)
@@ -365,6 +404,9 @@ def _lane(
             float(weights[:, :, 0].mean()),
             contribution,
             gradient,
+            [],
+            [],
+            [],
         ),
         size,
     )

@@ -6,12 +6,15 @@ its leaves, its constants and its operations, so all the rest can be computed an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from ..engine import Node, Step, Tensor, enable_grad, steps
+from ..engine.function import FunctionOp
 
 
 @dataclass
@@ -30,6 +33,14 @@ class Replay:
         The backward pass, over the new graph; empty where none was wanted.
     incoming : dict of Node to ndarray
         The gradient at each original node, where it was computed.
+    original : dict of Node to Node
+        From the new graph's nodes to those they repeat.
+    saved : dict of Node to list of (str, ndarray)
+        The arrays that each original node keeps for backward, or kept until it was freed.
+    seconds : dict of Node to float
+        How long each original node's operation took this time; empty unless asked for.
+    step_seconds : list of float
+        The same for each of `steps`.
     """
 
     nodes: list[Node]
@@ -38,6 +49,9 @@ class Replay:
     steps: list[Step]
     incoming: dict[Node, np.ndarray]
     original: dict[Node, Node]
+    saved: dict[Node, list[tuple[str, np.ndarray]]]
+    seconds: dict[Node, float]
+    step_seconds: list[float]
 
     def value(self, source: Any) -> Any:
         """Return the array behind an entry of ``Node.inputs``."""
@@ -46,10 +60,10 @@ class Replay:
         return source.data if isinstance(source, Tensor) else source
 
 
-def ancestors(output: Tensor) -> list[Node]:
-    """All nodes that a tensor depends on, inputs first."""
+def ancestors(outputs: Sequence[Tensor]) -> list[Node]:
+    """All nodes that tensors depend on, inputs first."""
     seen: set[Node] = set()
-    stack = [output.grad_fn] if output.grad_fn is not None else []
+    stack = [output.grad_fn for output in outputs if output.grad_fn is not None]
     while stack:
         node = stack.pop()
         if node not in seen:
@@ -58,20 +72,24 @@ def ancestors(output: Tensor) -> list[Node]:
     return sorted(seen, key=lambda node: node.sequence)
 
 
-def call(node: Node, inputs: list[Any]) -> Any:
-    """Run a node's operation on other inputs."""
-    op = node.op
+def call(node: Node, inputs: list[Any], params: tuple[Any, ...] | None = None) -> Any:
+    """Run a node's operation on other inputs, and other arguments if they are given."""
+    op, params = node.op, node.params if params is None else params
     if op.variadic:
-        return op(*inputs, **dict(zip(op.param_names, node.params, strict=True)))
-    return op(*inputs, *node.params)
+        return op(*inputs, **dict(zip(op.param_names, params, strict=True)))
+    return op(*inputs, *params)
 
 
-def replay(output: Tensor, seed: np.ndarray | None) -> Replay:
-    """Run the graph of `output` again; and backward, where a `seed` gradient is given."""
-    nodes = ancestors(output)
+def replay(
+    outputs: Sequence[Tensor], seeds: Sequence[np.ndarray | None], record_time: bool = False
+) -> Replay:
+    """Run the graph of `outputs` again; and backward from those with a `seeds` gradient."""
+    nodes = ancestors(outputs)
     values: dict[Node, Tensor] = {}
     leaves: dict[int, Tensor] = {}
     original: dict[Node, Node] = {}
+    saved: dict[Node, list[tuple[str, np.ndarray]]] = {}
+    seconds: dict[Node, float] = {}
     with enable_grad():
         for node in nodes:
             inputs = []
@@ -84,12 +102,39 @@ def replay(output: Tensor, seed: np.ndarray | None) -> Replay:
                     inputs.append(leaves[id(source)])
                 else:
                     inputs.append(source)
+            begin = perf_counter()
             values[node] = call(node, inputs)
+            if record_time:
+                seconds[node] = perf_counter() - begin
             made = values[node].grad_fn
             assert made is not None
             original[made] = node
+            saved[node] = _arrays(made)
     walked: list[Step] = []
-    if seed is not None and output.grad_fn is not None:
-        walked = list(steps(values[output.grad_fn], Tensor(seed)))
+    step_seconds: list[float] = []
+    roots = [
+        (values[output.grad_fn], Tensor(seed))
+        for output, seed in zip(outputs, seeds, strict=True)
+        if seed is not None and output.grad_fn is not None
+    ]
+    if roots:
+        begin = perf_counter()
+        for step in steps([root for root, _ in roots], [seed for _, seed in roots]):
+            if record_time:
+                step_seconds.append(perf_counter() - begin)
+            walked.append(step)
+            begin = perf_counter()
     incoming = {original[step.node]: step.incoming for step in walked}
-    return Replay(nodes, values, leaves, walked, incoming, original)
+    return Replay(nodes, values, leaves, walked, incoming, original, saved, seconds, step_seconds)
+
+
+def _arrays(node: Node) -> list[tuple[str, np.ndarray]]:
+    """Those of a node's saved values that take memory, by name."""
+    if isinstance(node.op, FunctionOp):  # what the user's own forward handed to its context
+        kept = node.op.needed(node.wanted, node.saved or ())
+        return [("saved_tensors", array) for array in kept]
+    found = []
+    for name, value in zip(node.op.saved_names, node.saved or (), strict=False):
+        several = value if isinstance(value, tuple | list) else (value,)
+        found += [(name, array) for array in several if isinstance(array, np.ndarray)]
+    return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..engine import Frame, Node, Tensor
-from .data import Attention, BackwardStep, Edge, Module, Summary, Trace, Vertex
+from ..engine import Frame, Node, Step, Tensor
+from .data import Attention, BackwardStep, Edge, Module, Saved, Summary, Trace, Vertex
 from .graph import Graph
 from .lanes import Region, attention, head_axes, regions
 from .replay import Replay, replay
@@ -16,16 +16,17 @@ from .unfold import unfold
 
 
 def trace(
-    output: Tensor,
+    output: Tensor | Sequence[Tensor] | Callable[..., Any],
     model: Any = None,
     tokens: Sequence[str] | None = None,
     *,
-    gradient: Tensor | None = None,
+    gradient: Tensor | Sequence[Tensor | None] | None = None,
     batch: int = 0,
     elements: int = 64,
+    record_time: bool = False,
     title: str = "",
 ) -> Graph:
-    """Record what a tensor was computed from.
+    """Record what tensors were computed from.
 
     The graph is run again, forward and, from a single number or with a `gradient`, backward;
     so values and gradients are there also when the engine has freed them. If parameters
@@ -34,19 +35,24 @@ def trace(
 
     Parameters
     ----------
-    output : Tensor
-        The result; the whole graph behind it is recorded. To see gradients, a loss.
+    output : Tensor, sequence of Tensor, or Module
+        The result; the whole graph behind it is recorded. To see gradients, a loss. A module
+        is called first, with what stands in the place of `model` as its input: a tensor, or
+        a tuple of all its inputs, or a dict of them by name.
     model : Module, optional
         Gives parameters and modules their names.
     tokens : sequence of str, optional
         What stands at each position, to label the attention maps.
-    gradient : Tensor, optional
-        Gradient at `output`; 1 where it has one element. Without one, gradients are "not
-        computed".
+    gradient : Tensor or sequence of Tensor or None, optional
+        Gradient at `output`, or one for each; 1 where it has one element. Without one,
+        gradients are "not computed".
     batch : int, default 0
         Which batch item's attention is shown.
     elements : int, default 64
         Values with up to so many elements are recorded whole, larger ones in summary.
+    record_time : bool, default False
+        Measure how long each operation takes, forward and backward, as the graph is run
+        again. Such a trace is not the same twice.
     title : str, optional
         Over the picture; by default the model's class.
 
@@ -57,9 +63,10 @@ def trace(
     Raises
     ------
     TypeError
-        `output` is not a tensor.
+        `output` is not a tensor, a sequence of tensors, or a module with its inputs.
     ValueError
-        `output` has no graph: nothing it was made of requires a gradient.
+        `output` has no graph: nothing it was made of requires a gradient. Or a gradient has
+        another shape than its output, or there are not as many.
 
     Examples
     --------
@@ -68,26 +75,88 @@ def trace(
     >>> graph = tm.viz.trace(mha(tm.randn(1, 3, 8)).sum(), model=mha, tokens=["a", "b", "c"])
     >>> len(graph.heads), graph.heads[0].proof.holds
     (1, True)
+    >>> len(tm.viz.trace(mha, tm.randn(1, 3, 8)).heads)  # or the module and its input
+    1
     """
-    if not isinstance(output, Tensor):
-        raise TypeError(f"trace: output is a {type(output).__name__}, expected a Tensor")
-    if output.grad_fn is None:
-        raise ValueError(
-            "trace: output has no graph: nothing it was made of requires a gradient, or it was "
-            "made under no_grad()"
+    if callable(output) and not isinstance(output, Tensor):
+        output, model = _call(output, model), output
+    outputs = list(_tensors(output))
+    seeds = _seeds(outputs, gradient)
+
+    def record(what: list[Tensor]) -> Trace:
+        replayed = replay(what, seeds, record_time)
+        recorder = _Recorder(replayed, model, list(tokens or []), batch, elements)
+        return recorder.record(what, title)
+
+    steps = unfold(outputs)
+    as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
+    return Graph(record(steps), None if as_ran else record(outputs))
+
+
+def _call(model: Callable[..., Any], inputs: Any) -> list[Tensor]:
+    """Run a module; of what it returns, the tensors that have a graph."""
+    if inputs is None:
+        raise TypeError(
+            f"trace: output is a {type(model).__name__}: give its input after it, "
+            "trace(model, x), or trace what it returns, trace(model(x), model)"
         )
-    seed = None
-    if gradient is not None:
-        seed = np.asarray(gradient.data, output.dtype)
-    elif output.data.size == 1 and output.is_floating_point():
-        seed = np.ones(output.shape, output.dtype)
+    if isinstance(inputs, dict):
+        found = model(**inputs)
+    else:
+        found = model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+    tensors: list[Tensor] = []
+    waiting = [found]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Tensor):
+            tensors.append(one)
+        elif isinstance(one, dict):
+            waiting.extend(reversed(one.values()))
+        elif isinstance(one, tuple | list):
+            waiting.extend(reversed(one))
+    return [tensor for tensor in tensors if tensor.grad_fn is not None] or tensors
 
-    def record(what: Tensor) -> Trace:
-        replayed = replay(what, seed)
-        return _Recorder(replayed, model, list(tokens or []), batch, elements).record(title)
 
-    steps = unfold(output)
-    return Graph(record(steps), None if steps is output else record(output))
+def _tensors(output: Any) -> Sequence[Tensor]:
+    """Check what was given to be traced."""
+    outputs = [output] if isinstance(output, Tensor) else output
+    if not isinstance(outputs, list | tuple) or not outputs:
+        raise TypeError(
+            f"trace: output is a {type(output).__name__}, expected a Tensor, a sequence of "
+            "them, or a module followed by its input"
+        )
+    for i, one in enumerate(outputs):
+        name = "output" if outputs[0] is output else f"output[{i}]"
+        if not isinstance(one, Tensor):
+            raise TypeError(f"trace: {name} is a {type(one).__name__}, expected a Tensor")
+        if one.grad_fn is None:
+            raise ValueError(
+                f"trace: {name} has no graph: nothing it was made of requires a gradient, or it "
+                "was made under no_grad()"
+            )
+    return outputs
+
+
+def _seeds(outputs: Sequence[Tensor], gradient: Any) -> list[np.ndarray | None]:
+    """Where a backward pass starts, and with what."""
+    given = [gradient] if gradient is None or isinstance(gradient, Tensor) else list(gradient)
+    if gradient is None:
+        given *= len(outputs)
+    if len(given) != len(outputs):
+        raise ValueError(f"trace: {len(given)} gradients for {len(outputs)} outputs")
+    seeds: list[np.ndarray | None] = []
+    for output, seed in zip(outputs, given, strict=True):
+        if seed is not None:
+            if seed.shape != output.shape:
+                raise ValueError(
+                    f"trace: gradient has shape {seed.shape}, its output {output.shape}"
+                )
+            seeds.append(np.asarray(seed.data, output.dtype))
+        elif output.data.size == 1 and output.is_floating_point():
+            seeds.append(np.ones(output.shape, output.dtype))
+        else:
+            seeds.append(None)
+    return seeds
 
 
 class _Recorder:
@@ -115,7 +184,7 @@ class _Recorder:
             for i, flow in zip(_positions(step.node), step.flows, strict=True)
         }
 
-    def record(self, title: str) -> Trace:
+    def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
         for node in self.replayed.nodes:
             self._node(node)
         found: list[Attention] = []
@@ -130,8 +199,8 @@ class _Recorder:
             vertices=self.vertices,
             edges=self.edges,
             attentions=found,
-            steps=[self._step(step) for step in self.replayed.steps],
-            output=self.numbers[self.replayed.nodes[-1]],
+            steps=[self._step(i, step) for i, step in enumerate(self.replayed.steps)],
+            outputs=[self.numbers[output.grad_fn] for output in outputs],
         )
 
     # -- vertices -------------------------------------------------------------------------
@@ -167,6 +236,13 @@ class _Recorder:
                 gradient=None if incoming is None else summary(np.asarray(incoming)),
                 elements=self._whole(value),
                 gradient_elements=None if incoming is None else self._whole(np.asarray(incoming)),
+                bytes=value.nbytes,
+                saved=[
+                    Saved(name, array.shape, array.nbytes)
+                    for name, array in self.replayed.saved[node]
+                ],
+                freed=node.saved is None,
+                seconds=self.replayed.seconds.get(node),
             )
         )
         for i, (source, slot) in enumerate(zip(sources, slots, strict=True)):
@@ -210,6 +286,7 @@ class _Recorder:
                 gradient=None if gradient is None else summary(gradient),
                 elements=self._whole(np.asarray(array)),
                 gradient_elements=None if gradient is None else self._whole(gradient),
+                bytes=np.asarray(array).nbytes if isinstance(array, np.ndarray) else 0,
             )
         )
         return number
@@ -239,32 +316,28 @@ class _Recorder:
     def _place(self, found: Attention, region: Region, number: int) -> Attention:
         """Say which vertices the lanes stand for."""
         inner = [*region.splits, *region.inside, region.merge]
-        inner += [p for p in region.projections if p is not None]
+        begins: list[Node] = []
+        for split, source in zip(region.splits, region.origins, strict=True):
+            begins.append(split if source is None else source.projection)
+            inner += [] if source is None else [source.projection, *source.between]
         inner += [region.combine] if region.combine else []
         found.id = number
         found.vertices = sorted({self.numbers[node] for node in inner})
-        found.sources = sorted(
-            {
-                self.numbers[source if isinstance(source, Node) else id(source)]
-                for source in (
-                    (split if p is None else p).inputs[0]
-                    for split, p in zip(region.splits, region.projections, strict=True)
-                )
-            }
-        )
+        found.sources = [self._number(node.inputs[0]) for node in begins]
         found.output = self.numbers[region.output]
         found.module = self._module(region.merge.frame)
         return found
 
-    def _step(self, step: Any) -> BackwardStep:
+    def _number(self, source: Any) -> int:
+        return self.numbers[source if isinstance(source, Node) else id(source)]
+
+    def _step(self, turn: int, step: Step) -> BackwardStep:
         node = self.replayed.original[step.node]
         flows = []
         for i, flow in zip(_positions(step.node), step.flows, strict=True):
-            source = node.inputs[i]
-            target = self.numbers[source if isinstance(source, Node) else id(source)]
             flows.append(
                 (
-                    target,
+                    self._number(node.inputs[i]),
                     flow.input,
                     flow.rule.text if flow.rule else "",
                     float(np.linalg.norm(flow.gradient)),
@@ -276,6 +349,7 @@ class _Recorder:
             float(np.linalg.norm(step.incoming)),
             flows,
             tuple(node.op.saved_names) if step.freed else (),
+            self.replayed.step_seconds[turn] if self.replayed.step_seconds else None,
         )
 
 

@@ -8,6 +8,7 @@ drawn has been computed, its gradients too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..engine import Node, Tensor, enable_grad
@@ -15,18 +16,18 @@ from ..engine.modes import thread
 from .replay import ancestors, call
 
 
-def unfold(output: Tensor) -> Tensor:
-    """Compute a tensor again, with the steps of every fused operation recorded.
+def unfold(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Compute tensors again, with the steps of every fused operation recorded.
 
     Parameters
     ----------
-    output : Tensor
-        Its graph is left as it is. Leaves are shared: nothing flows back here.
+    outputs : sequence of Tensor
+        Their graph is left as it is. Leaves are shared: nothing flows back here.
 
     Returns
     -------
-    Tensor
-        `output` itself where nothing in its graph is fused.
+    list of Tensor
+        `outputs` themselves where nothing in their graph is fused.
 
     Examples
     --------
@@ -34,12 +35,12 @@ def unfold(output: Tensor) -> Tensor:
     >>> from tinygrad_mha.viz.unfold import unfold
     >>> x = tm.randn(2, 3, requires_grad=True)
     >>> y = tm.nn.functional.scaled_dot_product_attention(x, x, x)
-    >>> y.grad_fn.name, unfold(y).grad_fn.name
+    >>> y.grad_fn.name, unfold([y])[0].grad_fn.name
     ('attention', 'matmul')
     """
-    nodes = ancestors(output)
+    nodes = ancestors(outputs)
     if not any(node.op.steps for node in nodes):
-        return output
+        return list(outputs)
     values: dict[Node, Tensor] = {}
     modes = thread.modes
     outer = modes.frame
@@ -51,8 +52,7 @@ def unfold(output: Tensor) -> Tensor:
                 values[node] = _in_steps(node, inputs)
     finally:
         modes.frame = outer
-    assert output.grad_fn is not None
-    return values[output.grad_fn]
+    return [output if output.grad_fn is None else values[output.grad_fn] for output in outputs]
 
 
 def _in_steps(node: Node, inputs: list[Any]) -> Tensor:

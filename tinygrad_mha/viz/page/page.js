@@ -155,7 +155,7 @@ function drawRow(row, index, wanted) {
     const v = row.vertex;
     const name = v.kind === "input" ? visible(v.name) : v.symbol && v.symbol !== v.name ? visible(v.symbol) : visible(v.name);
     line.classList.add("kind-" + v.kind);
-    if (v.id === trace.output) line.classList.add("is-output");
+    if (trace.outputs.includes(v.id)) line.classList.add("is-output");
     line.append(element("span", { class: "fold" }, v.kind === "input" ? "○" : "·"), element("span", { class: "what" }, name));
     const heads = v.heads ? `  ${v.heads[1]} heads` : "";
     line.append(element("span", { class: "note" }, shape(v.shape) + heads));

@@ -1,0 +1,85 @@
+"""Which block of which projection each head begins with.
+
+Between a projection and the splitting into heads a module may share keys among heads,
+append keys, or cut queries, keys and values out of one product. All of that only moves
+numbers about, so it need not be understood: where head i's numbers are found unchanged in
+a block of the projection's columns, that block is the head's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..engine import Node
+from .replay import Replay
+
+#: Operations that move numbers and leave them as they are.
+_MOVES = frozenset(("reshape", "expand", "concatenate", "getitem", "transpose", "permute"))
+
+
+@dataclass
+class Origin:
+    """Where the heads of one ``split_heads`` come from.
+
+    Attributes
+    ----------
+    projection : Node
+        The linear map.
+    blocks : list of int
+        For each head, which block of the projection's columns is its own.
+    between : list of Node
+        What only moves numbers on the way to the split.
+    """
+
+    projection: Node
+    blocks: list[int]
+    between: list[Node] = field(default_factory=list)
+
+    @property
+    def direct(self) -> bool:
+        """Whether nothing is between the two: then head i's block is the i-th."""
+        return not self.between
+
+
+def origin(split: Node, axis: int, replayed: Replay) -> Origin | None:
+    """Look for the projection behind a ``split_heads``; None where it cannot be vouched for."""
+    between: list[Node] = []
+    waiting = [split.inputs[0]]
+    projections: list[Node] = []
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, Node):
+            continue  # an appended key is no projection's
+        if node.op.name == "linear":
+            projections.append(node)
+        elif node.op.name in _MOVES and node not in between:
+            between.append(node)
+            waiting.extend(node.inputs)
+    if len(set(projections)) != 1:
+        return None
+    blocks = _blocks(replayed.values[split].data, axis, replayed.values[projections[0]].data)
+    return None if blocks is None else Origin(projections[0], blocks, between)
+
+
+def _blocks(split: np.ndarray, axis: int, projected: np.ndarray) -> list[int] | None:
+    """Find each head's numbers among the columns of what was projected."""
+    heads, (*_, p) = split.shape[axis], split.shape
+    each = np.moveaxis(split, axis, 0)  # (h, ..., S, p)
+    length = projected.shape[-2]
+    count = projected.shape[-1] // p if p else 0
+
+    def same(head: int, block: int) -> bool:
+        columns = projected[..., block * p : (block + 1) * p]
+        # appended keys stand behind, those of a cache before
+        found = (each[head][..., :length, :], each[head][..., -length:, :])
+        return any(np.array_equal(part, columns, equal_nan=True) for part in found)
+
+    for start in range(count):
+        for groups in range(min(heads, count - start), 0, -1):
+            if heads % groups == 0:
+                blocks = [start + i * groups // heads for i in range(heads)]
+                if all(same(i, block) for i, block in enumerate(blocks)):
+                    return blocks
+    return None
