@@ -11,6 +11,7 @@ the backward pass, the optimizer. What is left over is what holds the parts toge
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import time
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def shortest(work: Callable[[], object], seconds: float) -> float:
 def mlp(sizes: tuple[int, ...], batch: int) -> tuple[tm.nn.Module, Callable[[], tm.Tensor]]:
     """Build a perceptron with relu between its layers, and the loss of one batch."""
     layers: list[tm.nn.Module] = []
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
         layers += [tm.nn.ReLU()] * (i > 0) + [tm.nn.Linear(a, b)]
     model = tm.nn.Sequential(*layers)
     x = tm.randn(batch, sizes[0])
@@ -61,7 +62,7 @@ def mlp(sizes: tuple[int, ...], batch: int) -> tuple[tm.nn.Module, Callable[[], 
 
 
 def operations(loss: tm.Tensor, seconds: float) -> list[tuple[str, float, float]]:
-    """Name each operation of a graph, with the time of its forward and of its rules alone, in µs."""
+    """Time the forward and the rules of each operation of a graph alone, in µs."""
     again = replay([loss], [None])
     backward = {step.node: step for step in tm.autograd.steps(loss, retain_graph=True)}
     return [(_name(node), *_alone(node, again, backward[node], seconds)) for node in again.nodes]
@@ -79,7 +80,7 @@ def _name(node: Node) -> str:
     return f"{node.op.name} {' × '.join(map(str, node.shape))}".strip()
 
 
-def breakdown(sizes: tuple[int, ...], batch: int, seconds: float = 0.3) -> str:
+def breakdown(sizes: tuple[int, ...], batch: int, seconds: float = 0.1) -> str:
     """Measure a training step with AdamW; return a table.
 
     Parameters
@@ -88,7 +89,7 @@ def breakdown(sizes: tuple[int, ...], batch: int, seconds: float = 0.3) -> str:
         Widths of the perceptron.
     batch : int
         Rows.
-    seconds : float, default 0.3
+    seconds : float, default 0.1
         How long each part is measured.
     """
     model, compute = mlp(sizes, batch)
@@ -124,7 +125,7 @@ def breakdown(sizes: tuple[int, ...], batch: int, seconds: float = 0.3) -> str:
         ("**the step**", whole),
     ]
     lines = ["| part | µs | share |", "|---|---|---|"]
-    lines += [f"| {name} | {µs:.1f} | {µs / whole:.0%} |" for name, µs in rows]
+    lines += [f"| {name} | {took:.1f} | {took / whole:.0%} |" for name, took in rows]
     lines += ["", "| operation | forward, µs | rules, µs |", "|---|---|---|"]
     lines += [f"| {name} | {ahead:.1f} | {behind:.1f} |" for name, ahead, behind in parts]
     return "\n".join(lines)
@@ -137,7 +138,7 @@ def main() -> None:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--write", action="store_true", help="into the page of the docs too")
-    parser.add_argument("--seconds", type=float, default=0.3, help="for each part")
+    parser.add_argument("--seconds", type=float, default=0.1, help="for each part")
     options = parser.parse_args()
     tm.set_num_threads(1)
     page = PAGE.read_text("utf-8") if options.write else ""
