@@ -13,16 +13,20 @@ import numpy as np
 from .functions import exp_below
 from .jit import inner, kernel
 from .simd import (
-    LANES32,
+    WIDE,
     add,
     fma,
+    lanes_of,
+    like,
     load,
     load_first,
-    load_row,
+    load_first_like,
+    load_like,
     max_of,
     memory,
     mul,
     splat,
+    splat_wide,
     store,
     store_first,
     sub,
@@ -68,15 +72,14 @@ def _seen(x, at, penalty, seen, left, lanes, masked):  # type: ignore[no-untyped
 @inner
 def maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-untyped-def]
     """Return the largest of the visible numbers of a row; a nan does not count."""
-    top = splat(x.dtype.type(-np.inf))
-    j = 0
-    if not masked:
-        a = b = c = d = top  # four at a time: none waits for the one before it
-        while n - j >= 4 * lanes:
-            v, w, y, z = load_row(x, at + j, (a, b, c, d))
-            a, b, c, d = _larger(a, v), _larger(b, w), _larger(c, y), _larger(d, z)
-            j += 4 * lanes
-        top = _larger(_larger(a, b), _larger(c, d))
+    lowest = x.dtype.type(-np.inf)
+    top, j = splat(lowest), 0
+    if not masked and n >= WIDE * lanes:
+        tops = splat_wide(lowest)
+        while n - j >= WIDE * lanes:
+            tops = _larger(tops, load_like(x, at + j, tops))
+            j += WIDE * lanes
+        top = splat(max_of(tops))
     while j < n:
         top = _larger(top, _seen(x, at + j, penalty, seen + j, n - j, lanes, masked))
         j += lanes
@@ -86,18 +89,23 @@ def maximum_of_row(x, at, n, lanes, penalty, seen, masked):  # type: ignore[no-u
 @inner
 def exp_of_row(x, at, n, lanes, penalty, seen, masked, top, y):  # type: ignore[no-untyped-def]
     """Write exp(x − top) of a row to y, and return the sum."""
-    tops, total = splat(top), splat(x.dtype.type(0))
-    whole = 0 if masked else n - n % lanes
-    for j in range(0, whole, lanes):
-        e = exp_below(sub(load(x, at + j), tops))
-        total = add(total, e)
-        store(y, at + j, e)
-    for j in range(whole, n, lanes):
+    none, j = x.dtype.type(0), 0
+    tops, total, sum_of_wide = splat(top), splat(none), none
+    if not masked and n >= WIDE * lanes:
+        many, totals = splat_wide(top), splat_wide(none)
+        while n - j >= WIDE * lanes:
+            es = exp_below(sub(load_like(x, at + j, many), many))
+            totals = add(totals, es)
+            store(y, at + j, es)
+            j += WIDE * lanes
+        sum_of_wide = sum_of(totals)
+    while j < n:
         v = _seen(x, at + j, penalty, seen + j, n - j, lanes, masked)
         e = exp_below(sub(v, tops))
         total = add(total, e)
         _put(y, at + j, n - j, lanes, e)
-    return sum_of(total)
+        j += lanes
+    return sum_of_wide + sum_of(total)
 
 
 @inner
@@ -120,18 +128,33 @@ def of_nothing(x, at, n, penalty, seen, masked):  # type: ignore[no-untyped-def]
     return x.dtype.type(0)
 
 
+@inner
+def _softmax_of_few(x, at, n, lowest, y):  # type: ignore[no-untyped-def]
+    """Write the softmax of a row that fits into a vector like `lowest`, which is full of −∞."""
+    v = load_first_like(x, at, n, lowest)
+    e = exp_below(sub(v, like(max_of(v), lowest)))
+    store_first(y, at, n, mul(e, like(x.dtype.type(1) / sum_of(e), lowest)))
+
+
 @kernel
 def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
     """Y = softmax of the rows of X; where P is −∞ instead of 0, a number is not there.
 
     P has a row for every row of X, or fewer: then they repeat. A row with nothing in it is 0.
     """
-    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    n, lanes = X.shape[1], lanes_of(X)
     x, p, y = memory(X), memory(P), memory(Y)
+    lowest = x.dtype.type(-np.inf)
     for i in range(first, last):
         at, seen = i * n, (i % P.shape[0]) * n
+        if n <= lanes and not masked:
+            _softmax_of_few(x, at, n, splat(lowest), y)
+            continue
+        if n <= WIDE * lanes and not masked:
+            _softmax_of_few(x, at, n, splat_wide(lowest), y)
+            continue
         top = maximum_of_row(x, at, n, lanes, p, seen, masked)
-        if masked and top == -np.inf:
+        if masked and top == lowest:
             Y[i] = of_nothing(x, at, n, p, seen, masked)
             continue
         total = exp_of_row(x, at, n, lanes, p, seen, masked, top, y)  # nan if a number is
@@ -141,7 +164,7 @@ def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
 @kernel
 def softmax_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
     """DX = Y · (DY − Σ DY · Y), row by row."""
-    n, lanes = Y.shape[1], LANES32 * 4 // Y.itemsize
+    n, lanes = Y.shape[1], lanes_of(Y)
     dy, y, dx = memory(DY), memory(Y), memory(DX)
     none = y.dtype.type(0)
     for i in range(first, last):
@@ -174,7 +197,7 @@ def _logsumexp(x, at, n, lanes):  # type: ignore[no-untyped-def]
 @kernel
 def logsumexp(X, LSE, first, last):  # type: ignore[no-untyped-def]
     """LSE = ln Σ exp of each row of X."""
-    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    n, lanes = X.shape[1], lanes_of(X)
     x = memory(X)
     for i in range(first, last):
         LSE[i] = _logsumexp(x, i * n, n, lanes)
@@ -186,7 +209,7 @@ def cross_entropy(X, target, ignored, Y, LSE, first, last):  # type: ignore[no-u
 
     Returns how many rows are not ignored; or −1 − i if row i has a target that is no column.
     """
-    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    n, lanes = X.shape[1], lanes_of(X)
     x, counted = memory(X), 0
     for i in range(first, last):
         t = target[i]
@@ -205,7 +228,7 @@ def cross_entropy(X, target, ignored, Y, LSE, first, last):  # type: ignore[no-u
 @kernel
 def cross_entropy_backward(X, LSE, D, target, ignored, DX, first, last):  # type: ignore[no-untyped-def]
     """DX = D · (exp(X − LSE) − one-hot(target)); 0 in rows whose target is the ignored one."""
-    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    n, lanes = X.shape[1], lanes_of(X)
     x, dx = memory(X), memory(DX)
     lowest = x.dtype.type(-np.inf)
     for i in range(first, last):
@@ -224,7 +247,7 @@ def cross_entropy_backward(X, LSE, D, target, ignored, DX, first, last):  # type
 @kernel
 def layer_norm(X, W, B, eps, Y, MU, RSTD, first, last):  # type: ignore[no-untyped-def]
     """Y = (X − μ) / √(σ² + ε) · W + B, row by row; μ and 1/√(σ² + ε) are kept."""
-    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    n, lanes = X.shape[1], lanes_of(X)
     x, w, b, y = memory(X), memory(W), memory(B), memory(Y)
     none = x.dtype.type(0)
     for i in range(first, last):
@@ -249,7 +272,7 @@ def layer_norm(X, W, B, eps, Y, MU, RSTD, first, last):  # type: ignore[no-untyp
 @kernel
 def layer_norm_backward(DY, X, W, MU, RSTD, DX, DW, DB, first, last):  # type: ignore[no-untyped-def]
     """DX row by row, and the sums DW and DB over the rows from `first` to `last`."""
-    n, lanes = X.shape[1], LANES32 * 4 // X.itemsize
+    n, lanes = X.shape[1], lanes_of(X)
     dy, x, w, dx, dw, db = memory(DY), memory(X), memory(W), memory(DX), memory(DW), memory(DB)
     none = x.dtype.type(0)
     for i in range(first, last):

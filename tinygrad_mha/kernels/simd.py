@@ -3,7 +3,8 @@
 Inside a kernel, ``load(array, i)`` gives as many consecutive numbers as a register
 of this processor holds, and the functions below work on all of them at once. They
 are translated into one instruction each. A *row* is a tuple of vectors that stand
-side by side.
+side by side. A *wide* vector fills several registers: what is done with it becomes
+several instructions that do not wait for each other.
 
 LLVM's vectors are portable: on a processor without such registers the same source
 is compiled into several instructions.
@@ -39,14 +40,19 @@ def _register_bytes() -> int:
 REGISTER_BYTES = _register_bytes()
 LANES32 = REGISTER_BYTES // 4
 LANES64 = REGISTER_BYTES // 8
+#: Registers of a wide vector: as many operations that do not wait for each other. With AVX-512
+#: there are 32 registers, else 16 or so.
+WIDE = 4 if REGISTER_BYTES == 64 else 2
+#: Steps of :func:`two_to_the` to a doubling: AVX-512 looks them up in a register, others have none.
+STEPS32, STEPS64 = (16, 8) if REGISTER_BYTES == 64 else (1, 1)
 
 
 class Vector(types.Type):  # type: ignore[misc]
-    """The type of a register full of numbers."""
+    """The type of one register full of numbers, or of several."""
 
-    def __init__(self, dtype: types.Float) -> None:
+    def __init__(self, dtype: types.Float, registers: int = 1) -> None:
         self.dtype = dtype
-        self.lanes = REGISTER_BYTES * 8 // dtype.bitwidth
+        self.lanes = REGISTER_BYTES * 8 // dtype.bitwidth * registers
         super().__init__(name=f"Vector({dtype} x {self.lanes})")
 
 
@@ -93,10 +99,11 @@ def _suffix(vector: Vector) -> str:
 
 
 def _mask(builder: Any, vector: Vector, count: Any) -> Any:
-    """Return one bit per lane: whether its number is below `count`."""
-    kind = ir.VectorType(ir.IntType(64), vector.lanes)
+    """Return one bit per lane: whether its number is below `count`, which is small or negative."""
+    kind = ir.VectorType(ir.IntType(32), vector.lanes)
     numbers = ir.Constant(kind, list(range(vector.lanes)))
-    return builder.icmp_signed("<", numbers, _fill(builder, kind, count))
+    few = builder.trunc(count, ir.IntType(32))
+    return builder.icmp_signed("<", numbers, _fill(builder, kind, few))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -150,6 +157,33 @@ def load_first(typing: Any, array: Any, offset: Any, count: Any, rest: Any) -> A
         return _call(builder, name, kind, [pointer, align, mask, _fill(builder, kind, fill)])
 
     return vector(array, types.intp, types.intp, array.dtype), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_like(typing: Any, array: Any, offset: Any, like: Any) -> Any:
+    """Read a vector as wide as `like`."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, _ = arguments
+        read = builder.load(_pointer(context, builder, array, values, start, _llvm(like)))
+        read.align = array.dtype.bitwidth // 8
+        return read
+
+    return like(array, types.intp, like), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load_first_like(typing: Any, array: Any, offset: Any, count: Any, rest: Any) -> Any:
+    """Read the first `count` lanes of a vector as wide as `rest`, which gives the others."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, n, fill = arguments
+        pointer = _pointer(context, builder, array, values, start, _llvm(rest))
+        align = ir.Constant(ir.IntType(32), array.dtype.bitwidth // 8)
+        name = f"llvm.masked.load.{_suffix(rest)}.p0"
+        return _call(builder, name, fill.type, [pointer, align, _mask(builder, rest, n), fill])
+
+    return rest(array, types.intp, types.intp, rest), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -382,6 +416,27 @@ def splat(typing: Any, number: Any) -> Any:
     return vector(number), code
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def splat_wide(typing: Any, number: Any) -> Any:
+    """Return a wide vector with the same number in every lane."""
+    vector = Vector(number, WIDE)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _fill(builder, _llvm(vector), arguments[0])
+
+    return vector(number), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def like(typing: Any, number: Any, vector: Any) -> Any:
+    """Return a vector as wide as another, with the same number in every lane."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _fill(builder, _llvm(vector), arguments[0])
+
+    return vector(vector.dtype, vector), code
+
+
 def _fused(builder: Any, vector: Vector, a: Any, b: Any, c: Any) -> Any:
     # fmuladd: one instruction where the processor has it, and not a library call where not
     return _call(builder, f"llvm.fmuladd.{_suffix(vector)}", a.type, [a, b, c])
@@ -432,21 +487,6 @@ where_less = _choice("<", "Take `then` where a < b, else `otherwise`; a nan is n
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def maximum(typing: Any, a: Any, b: Any) -> Any:
-    """Return the larger of a and b, nan where either is."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        left, right = arguments
-        larger = builder.select(builder.fcmp_ordered(">", left, right), left, right)
-        # an unordered comparison is true where there is a nan; left + right keeps it
-        return builder.select(
-            builder.fcmp_unordered("uno", left, right), builder.fadd(left, right), larger
-        )
-
-    return a(a, a), code
-
-
-@intrinsic  # type: ignore[untyped-decorator]
 def sqrt(typing: Any, a: Any) -> Any:
     """Compute √a."""
 
@@ -477,10 +517,8 @@ def _across(combine: str) -> Any:
                 if combine == "sum":
                     value = builder.fadd(low, high)
                 else:
-                    larger = builder.select(builder.fcmp_ordered(">", low, high), low, high)
-                    value = builder.select(
-                        builder.fcmp_unordered("uno", low, high), builder.fadd(low, high), larger
-                    )
+                    # one instruction; of a nan and a number it may be either
+                    value = builder.select(builder.fcmp_ordered(">", low, high), low, high)
             return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
         return a.dtype(a), code
@@ -492,17 +530,46 @@ sum_of = _across("sum")
 max_of = _across("max")
 
 
+def _looked_up(builder: Any, kind: Any, table: list[float], index: Any) -> Any:
+    """Look each lane's number up in a table as long as one register of AVX-512 has lanes."""
+    lanes, bits = len(table), 32 if isinstance(kind.element, ir.FloatType) else 64
+    one, name = ir.VectorType(kind.element, lanes), "sf" if bits == 32 else "df"
+    whole = ir.Constant(one, table)
+    parts = []
+    for first in range(0, kind.count, lanes):
+        numbers = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [*range(first, first + lanes)])
+        some = builder.shuffle_vector(index, ir.Constant(index.type, ir.Undefined), numbers)
+        parts.append(_call(builder, f"llvm.x86.avx512.permvar.{name}.512", one, [whole, some]))
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        size = 2 * parts[0].type.count
+        together = ir.Constant(ir.VectorType(ir.IntType(32), size), [*range(size)])
+        parts = [builder.shuffle_vector(a, b, together) for a, b in pairs]
+    return parts[0]
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def two_to_the(typing: Any, shifted: Any) -> Any:
-    """Compute 2ⁿ for whole numbers n, given as n + :func:`magic` so that n sits in the low bits."""
+    """Compute 2^(n / STEPS) for whole n, given as n + 1.5 · 2²³ (2⁵²): n sits in the low bits."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind, bits = _integers(shifted), 23 if shifted.dtype.bitwidth == 32 else 52
-        bias = 127 if bits == 23 else 1023
-        n = builder.bitcast(arguments[0], kind)
-        moved = builder.add(n, ir.Constant(kind, [bias] * shifted.lanes))
-        exponent = builder.shl(moved, ir.Constant(kind, [bits] * shifted.lanes))
-        return builder.bitcast(exponent, arguments[0].type)
+        steps = STEPS32 if bits == 23 else STEPS64
+        n, count = builder.bitcast(arguments[0], kind), kind.count
+
+        def all_lanes(value: int) -> Any:
+            return ir.Constant(kind, [value] * count)
+
+        if steps == 1:
+            moved = builder.add(n, all_lanes(127 if bits == 23 else 1023))
+            exponent = builder.shl(moved, all_lanes(bits))
+            return builder.bitcast(exponent, arguments[0].type)
+        # the steps within a doubling come from a table, the doublings go to the exponent
+        table = [2.0 ** (step / steps) for step in range(steps)]
+        found = builder.bitcast(_looked_up(builder, arguments[0].type, table, n), kind)
+        doublings = builder.and_(n, all_lanes(-steps))
+        exponent = builder.shl(doublings, all_lanes(bits - steps.bit_length() + 1))
+        return builder.bitcast(builder.add(found, exponent), arguments[0].type)
 
     return shifted(shifted), code
 
