@@ -98,12 +98,11 @@ def _keep(kept, rows, wide, stride, row, column, dropping):  # type: ignore[no-u
 def _largest(s, at, high, lanes, top):  # type: ignore[no-untyped-def]
     """Return the largest of a row and of `top`; a nan does not count."""
     a = b = splat(top)
-    j = 0
-    while high - j >= 2 * lanes:  # two at a time: none waits for the one before it
+    even = high - high % (2 * lanes)
+    for j in range(0, even, 2 * lanes):  # two at a time: none waits for the one before it
         v, w = load(s, at + j), load(s, at + j + lanes)
         a, b = where_less(a, v, v, a), where_less(b, w, w, b)
-        j += 2 * lanes
-    if j < high:
+    for j in range(even, high, lanes):
         v = load(s, at + j)
         a = where_less(a, v, v, a)
     return max_of(where_less(a, b, b, a))

@@ -401,7 +401,7 @@ def self_attention(
     stacked = np.concatenate((W_q, W_k, W_v)).reshape(3 * h * p, d)
     biases: list[Any] = [b_q, b_k, b_v]
     bias = None if b_q is None else np.concatenate(biases).reshape(-1)
-    packed = kernels.matmul(x.reshape(n * length, d), stacked.T, bias=bias)
+    packed = kernels.linear(x.reshape(n * length, d), stacked, bias)
     q, k, v = _unpacked(packed, n, length, h, p)
     seen, added = _two_kinds(mask, x.dtype)
     out, lse = kernels.attention(
@@ -480,15 +480,21 @@ def self_attention_backward(
         dy, q, k, v, out, lse, mask=seen, bias=added, causal=is_causal, scale=_scale(scale, q),
         dropout=dropout, seed=seed, into=tuple(_unpacked(grown, n, length, h, p)),
     )  # fmt: skip
-    dx = kernels.matmul(grown, stacked).reshape(x.shape) if 0 in wanted else None
-    # (3·h·p, N·T) · (N·T, d) -> (3, h, p, d)
-    dW = kernels.matmul(grown.T, x.reshape(n * length, d)).reshape(3, h, p, d)
-    db = np.add.reduce(grown, 0).reshape(3, h, p)
+    dx, dW, db = kernels.linear_gradients(
+        grown, x.reshape(n * length, d), stacked, (0, 1, 2) if 0 in wanted else (1, 2)
+    )
+    assert dW is not None
+    assert db is not None
     dmask = None
     if 7 in wanted:
         assert mask is not None
         dmask = attention_dmask(dy, q, k, v, mask, scale, is_causal, dropout, seed)
-    return dx, *dW, *db, dmask
+    return (
+        dx if dx is None else dx.reshape(x.shape),
+        *dW.reshape(3, h, p, d),
+        *db.reshape(3, h, p),
+        dmask,
+    )
 
 
 @self_attention.as_steps
@@ -541,7 +547,7 @@ def combine_heads(x: Value, weight: Value, bias: Value | None = None) -> Value:
     merged = merge_heads.forward(x)
     # one product for all leading axes: (..., T, h·p) -> (rows, h·p)
     rows = merged.reshape(math.prod(merged.shape[:-1]), merged.shape[-1])
-    return kernels.matmul(rows, weight.T, bias=bias).reshape(*merged.shape[:-1], len(weight))
+    return kernels.linear(rows, weight, bias).reshape(*merged.shape[:-1], len(weight))
 
 
 @combine_heads.gradient("x", "dxᵢ = dy · W[:, i-th block]")
@@ -566,13 +572,12 @@ def combine_heads_backward(
     """Run the three rules without the calls between them."""
     merged = merge_heads.forward(x)
     rows = dy.reshape(math.prod(dy.shape[:-1]), dy.shape[-1])
-    # (rows, d) · (d, h·p) -> (..., T, h·p) -> (..., h, T, p)
-    dx = split_heads.forward(kernels.matmul(rows, weight).reshape(merged.shape), x.shape[-3])
-    return (
-        dx,
-        kernels.matmul(rows.T, merged.reshape(len(rows), merged.shape[-1])),
-        np.add.reduce(rows, 0),
+    dx, dweight, dbias = kernels.linear_gradients(
+        rows, merged.reshape(len(rows), merged.shape[-1]), weight, wanted
     )
+    if dx is not None:  # (rows, h·p) -> (..., T, h·p) -> (..., h, T, p)
+        dx = split_heads.forward(dx.reshape(merged.shape), x.shape[-3])
+    return dx, dweight, dbias
 
 
 @combine_heads.as_steps
