@@ -19,7 +19,7 @@ from . import elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
 from .jit import source, target
-from .layout import batch_of, dropping, first, heads_inside, in_rows, limit, starts_of
+from .layout import batch_of, dropping, first, in_rows, limit, lying_like, starts_of
 from .shapes import check_product
 from .threads import get_num_threads, over_ranges
 
@@ -358,7 +358,7 @@ def attention(
         limit(mask, (length, keys), _BYTE),
         limit(bias, (length, keys), q.dtype),
     )
-    out = heads_inside(batch, length, deep, q.dtype)
+    out = lying_like(q, batch, length, deep)
     size = q.itemsize
     starts = starts_of(
         batch, (size, size, size, 1, size, size), q.shape, q.strides, k.shape, k.strides,
@@ -404,10 +404,7 @@ def attention_backward(
         limit(mask, (length, keys), _BYTE),
         limit(bias, (length, keys), q.dtype),
     )
-    dq, dk, dv = into or (
-        heads_inside(batch, n, wide, q.dtype)
-        for n, wide in ((length, width), (keys, width), (keys, deep))
-    )
+    dq, dk, dv = into or (lying_like(x, batch, *x.shape[-2:]) for x in (q, k, v))
     size = q.itemsize
     starts = starts_of(
         batch, (size, size, size, 1, *6 * (size,)), q.shape, q.strides, k.shape, k.strides,

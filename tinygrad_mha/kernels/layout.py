@@ -74,11 +74,15 @@ def dropping(dropout: float, seed: int) -> tuple[int, int, int, float]:
     return round(dropout * 2**32), seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, factor
 
 
-def heads_inside(batch: tuple[int, ...], length: int, width: int, dtype: Any) -> Array:
-    """(..., h, L, p), in memory as (..., L, h, p): merging heads is then a view."""
-    if not batch:
-        return np.empty((length, width), dtype)
-    return np.empty((*batch[:-1], length, batch[-1], width), dtype).swapaxes(-2, -3)
+def lying_like(x: Array, batch: tuple[int, ...], length: int, width: int) -> Array:
+    """A new array (..., h, L, p) that lies in memory as `x` does.
+
+    Heads that were split from one row of features stand inside that row, (..., L, h, p): then
+    merging them again is a view.
+    """
+    if not batch or x.flags.c_contiguous:
+        return np.empty((*batch, length, width), x.dtype)
+    return np.empty((*batch[:-1], length, batch[-1], width), x.dtype).swapaxes(-2, -3)
 
 
 def batch_of(*arrays: Array) -> tuple[int, ...]:
