@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import tinygrad_mha as tm
 from tests.support.cases import CASES, Case, assert_close
+from tinygrad_mha import kernels
 from tinygrad_mha.viz.unfold import unfold
 
 attend = tm.nn.functional.scaled_dot_product_attention
@@ -59,6 +62,109 @@ def test_long_sequences_too(limits: dict[str, Any]) -> None:
     np.testing.assert_allclose(out.data, steps.data, rtol=1e-12, atol=1e-12)
     for a, b in zip(gradients(out, [q, k, v]), gradients(steps, [q, k, v]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("sizes", [(5, 7, 4, 3), (97, 400, 8, 17), (200, 90, 33, 16)], ids=str)
+def test_dropout_in_the_kernel_is_its_twins(sizes: Any, causal: bool, dtype: Any) -> None:
+    rng, (length, keys, width, deep) = np.random.default_rng(0), sizes
+    shapes = ((2, 3, length, width), (3, keys, width), (2, 1, keys, deep), (2, 3, length, deep))
+    q, k, v, dout = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    how = {"causal": causal, "scale": 0.3, "dropout": 0.4, "seed": 2**40 + 5}
+    out, lse = kernels.attention(q, k, v, **how)
+    grown = kernels.attention_backward(dout, q, k, v, out, lse, **how)
+    exact = [x.astype(np.float64) for x in (q, k, v, dout)]
+    with kernels.use_backend("numpy"):
+        true, true_lse = kernels.attention(*exact[:3], **how)
+        wanted = kernels.attention_backward(exact[3], *exact[:3], true, true_lse, **how)
+    tolerance = 1e-5 if dtype is np.float32 else 1e-12
+    for a, b in zip((out, lse, *grown), (true, true_lse, *wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=20 * tolerance)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25, 1.0])
+def test_how_many_are_kept(dropout: float) -> None:
+    kept = kernels.kept((4, 250, 200), dropout, 3)
+    assert kept.mean() == pytest.approx(1 - dropout, abs=0.005)
+    # rows and columns are no more alike than chance has it
+    apart = kept.reshape(1000, 200) - kept.mean()
+    alike = np.abs(apart[1:] * apart[:-1]).mean() if dropout in (0.0, 1.0) else 0.0
+    assert alike == 0
+    together = (apart[1:] * apart[:-1]).mean() + (apart[:, 1:] * apart[:, :-1]).mean()
+    assert abs(together) < 0.005
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("batch", [(1,), (3,), (8,)], ids=str)
+@pytest.mark.parametrize("limits", [{}, {"causal": True}, {"dropout": 0.3, "seed": 5}])
+def test_threads_change_nothing_but_the_last_digits(
+    limits: dict[str, Any], batch: Any, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinygrad_mha.kernels import compiled
+
+    monkeypatch.setattr(compiled, "PARALLEL_PRODUCTS", 0)
+    rng = np.random.default_rng(0)
+    q, k, v, dout = (rng.standard_normal((*batch, n, 8)) for n in (300, 410, 410, 300))
+
+    def run(count: int) -> list[np.ndarray]:
+        tm.set_num_threads(count)
+        out, lse = kernels.attention(q, k, v, scale=0.3, **limits)
+        return [out, *kernels.attention_backward(dout, q, k, v, out, lse, scale=0.3, **limits)]
+
+    before = tm.get_num_threads()
+    try:
+        one, several, again = run(1), run(threads), run(threads)
+    finally:
+        tm.set_num_threads(before)
+    for a, b, c in zip(one, several, again, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+        assert np.array_equal(b, c)
+    assert np.array_equal(one[0], several[0])
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (5, 4)), ((2, 1, 70, 8), (3, 90, 8))], ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_additive_scores_block_by_block(
+    shapes: Any, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinygrad_mha.kernels import additive
+
+    monkeypatch.setattr(additive, "BLOCK", 5000)
+    monkeypatch.setattr(additive, "PARALLEL", 0)
+    rng = np.random.default_rng(1)
+    q, k = (rng.standard_normal(shape) for shape in shapes)
+    w = rng.standard_normal(q.shape[-1])
+    before = tm.get_num_threads()
+    try:
+        tm.set_num_threads(threads)
+        found = kernels.additive_scores(q, k, w)
+        dy = rng.standard_normal(found.shape)
+        gradients = kernels.additive_scores_backward(dy, q, k, w)
+    finally:
+        tm.set_num_threads(before)
+    with kernels.use_backend("numpy"):
+        wanted = (kernels.additive_scores(q, k, w), *kernels.additive_scores_backward(dy, q, k, w))
+    for a, b in zip((found, *gradients), wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["dot", "additive"])
+def test_memory_grows_with_the_length_and_not_with_its_square(kind: str) -> None:
+    length, a = 1024, 64
+    q, k = (tm.randn(1, 1, length, a, requires_grad=True) for _ in range(2))
+    w = tm.randn(a, requires_grad=True)
+    score = importlib.import_module("tinygrad_mha.ops").additive_scores
+    tracemalloc.start()
+    try:
+        out = attend(q, k, k) if kind == "dot" else score(q, k, w)
+        out.sum().backward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    one = q.data.nbytes
+    # scores are (L, S), as large as 16 inputs; tanh(q + k) would be 1,024 inputs
+    assert peak < (12 if kind == "dot" else 60) * one
 
 
 def test_a_mask_can_be_learned() -> None:

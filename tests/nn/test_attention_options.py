@@ -1,5 +1,6 @@
 """What multi-head attention can do besides: gates, contributions, groups, caches, other keys."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -249,6 +250,32 @@ def test_a_fixed_cache_stands_for_a_memory(name: str, method: str) -> None:
 def test_an_empty_cache_has_nothing_to_give() -> None:
     with pytest.raises(RuntimeError, match="nothing is remembered"):
         nn.KeyValueCache().all()
+
+
+def test_a_cache_has_room_for_more() -> None:
+    """One more token costs no copy of all before it; what was returned earlier stays as it was."""
+    cache, tokens, places, earlier = nn.KeyValueCache(), [], set(), []
+    for i in range(40):
+        new = draw(2, 1 + (i == 7), 6)
+        tokens.append(new.data)
+        with tm.no_grad():
+            keys, values = cache.append(new.detach(), (new * 2).detach())
+        places.add(keys.data.__array_interface__["data"][0])
+        earlier.append((keys, keys.data.copy()))
+        np.testing.assert_array_equal(keys.data, np.concatenate(tokens, 1))
+        np.testing.assert_array_equal(values.data, 2 * np.concatenate(tokens, 1))
+    assert len(places) < 8
+    assert all(np.array_equal(keys.data, before) for keys, before in earlier)
+    other = copy.copy(cache)
+    rest = [
+        c.append(draw(2, 1, 6).detach(), draw(2, 1, 6).detach())[0].data for c in (cache, other)
+    ]
+    assert not np.array_equal(*rest), "two ways to go on do not write over each other"
+    np.testing.assert_array_equal(cache.keys.data, rest[0])
+    cache.select([1])
+    one = cache.append(draw(1, 1, 6).detach(), draw(1, 1, 6).detach())[0]
+    np.testing.assert_array_equal(one.data[:, :-2], np.concatenate(tokens, 1)[1:])
+    assert len(cache) == 43
 
 
 def test_gradients_flow_through_a_cache() -> None:

@@ -289,3 +289,30 @@ def test_it_learns_to_reverse() -> None:
 def test_unknown_activation() -> None:
     with pytest.raises(ValueError, match="'gelu', 'relu'"):
         nn.TransformerEncoderLayer(8, 2, activation="tanh")
+
+
+def test_weights_of_layers_that_read_and_write() -> None:
+    model = nn.EncoderDecoder(11, 13, embed_dim=8, num_heads=2, num_layers=2).double()
+    source, target = tm.randint(0, 11, (3, 5)), tm.randint(0, 13, (3, 4))
+    lengths = [5, 2, 3]
+    logits, weights = model(source, target, lengths, need_weights=True)
+    np.testing.assert_allclose(
+        logits.data, model(source, target, lengths).data, rtol=1e-11, atol=1e-12
+    )
+    shapes = {"encoder": (3, 2, 5, 5), "decoder": (3, 2, 4, 4), "memory": (3, 2, 4, 5)}
+    assert {name: [w.shape for w in ws] for name, ws in weights.items()} == {
+        name: [shape] * 2 for name, shape in shapes.items()
+    }
+    for name, ws in weights.items():
+        for w in ws:
+            np.testing.assert_allclose(w.data.sum(-1), 1)
+            if name != "decoder":
+                assert not w.data[1, :, :, 2:].any(), "padding is not attended to"
+
+
+def test_an_activation_of_ones_own() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, F.silu, bias=False)
+    assert not [name for name, _ in layer.named_parameters() if "b" in name.split(".")[-1]]
+    assert layer(tm.randn(2, 3, 8)).shape == (2, 3, 8)
+    with pytest.raises(ValueError, match="expected a function or one of"):
+        nn.TransformerEncoderLayer(8, 2, activation="sine")

@@ -15,6 +15,7 @@ OPTIONS = [
     for norm_first in (False, True)
     for activation, eps in (("relu", 1e-5), ("gelu", 1e-3))
 ]
+OPTIONS.append({"norm_first": True, "bias": False})
 
 
 def _twins(torch: ModuleType, kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -45,7 +46,7 @@ def _compare(out: Any, expected: Any, inputs: list[Any], theirs: list[Any]) -> N
 
 def _parameters_agree(ours: Any, theirs: Any) -> None:
     """Torch's gradients, read as if they were a checkpoint, are ours."""
-    grads = type(ours)(D, H, dim_feedforward=7).double()
+    grads = type(ours)(D, H, dim_feedforward=7, bias=ours.linear1.bias is not None).double()
     grads.load_state_dict({name: p.grad.numpy() for name, p in theirs.named_parameters()})
     for (name, p), g in zip(ours.named_parameters(), grads.parameters(), strict=True):
         np.testing.assert_allclose(p.grad.data, g.data, rtol=1e-9, atol=1e-11, err_msg=name)

@@ -165,3 +165,14 @@ def test_notebooks_get_a_picture() -> None:
     graph = attention(list("ab"))
     assert graph._repr_svg_().lstrip().startswith("<?xml")
     assert "<svg" in graph._repr_html_()
+
+
+def test_what_ran_is_drawn_beside_the_lanes() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    out = mha(tm.randn(1, 3, 8, requires_grad=True))
+    graph = tm.viz.trace((out * out).sum(), model=mha)
+    fused = graph.to_dot(heads="fused")
+    for symbol in ("self-attention", "Σ Wᵢ hᵢ", "W_q", "×"):
+        assert symbol in fused
+    assert "head 1" not in fused
+    assert "head 1" in graph.to_dot()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy import empty
 
-from . import reference
+from . import additive, reference
 from .backend import BACKENDS, backend, fall_back, state, use_backend
 from .shapes import check_product
 from .threads import get_num_threads, set_num_threads
@@ -557,6 +557,31 @@ def kept(shape: tuple[int, ...], dropout: float, seed: int) -> Array:
     return reference.kept(shape, dropout, seed)
 
 
+def additive_scores(q: Array, k: Array, w: Array) -> Array:
+    """Σ w · tanh(q + k) of every query with every key.
+
+    Parameters
+    ----------
+    q, k : ndarray
+        ``(..., L, a)`` and ``(..., S, a)``; the axes before broadcast.
+    w : ndarray
+        ``(a,)``.
+
+    Returns
+    -------
+    ndarray
+        ``(..., L, S)``; no array of shape ``(..., L, S, a)`` is made on the way.
+    """
+    run = reference.additive_scores if state.name == "numpy" else additive.scores
+    return run(q, k, w)
+
+
+def additive_scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Gradients of q and k, with the batch axes of `dy`, and of w; as little is in memory."""
+    run = reference.additive_scores_backward if state.name == "numpy" else additive.scores_backward
+    return run(dy, q, k, w)
+
+
 def gelu(x: Array, approximate: bool = False) -> Array:
     """x · Φ(x), or with `approximate` its tanh formula, elementwise."""
     y: Array = _backend(x).gelu(x, approximate)
@@ -684,6 +709,8 @@ exp, tanh, sigmoid = reference.exp, reference.tanh, reference.sigmoid
 __all__ = [
     "BACKENDS",
     "adamw_step",
+    "additive_scores",
+    "additive_scores_backward",
     "attention",
     "attention_backward",
     "backend",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from . import elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
 from .jit import source, target
+from .layout import batch_of, dropping, first, in_rows, limit, lying_like, starts_of
 from .shapes import check_product
 from .threads import get_num_threads, over_ranges
 
@@ -342,94 +343,24 @@ def layer_norm_backward(
 # -- attention ------------------------------------------------------------------------------
 
 
-def _in_rows(x: Array) -> Array:
-    """Return an array whose rows are consecutive in themselves, and begin at whole elements."""
-    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
-
-
-def _first(x: Array) -> Array:
-    """Return the first matrix of a stack."""
-    if x.ndim == 4:  # the usual case
-        first: Array = x[0, 0]
-    else:
-        first = x[(0,) * (x.ndim - 2)]
-    return first
-
-
-@lru_cache(maxsize=512)
-def _starts(batch: tuple[int, ...], itemsizes: tuple[int, ...], *layouts: tuple[int, ...]) -> Array:
-    """Where each item of a batch begins in several arrays, in elements: (items, n).
-
-    The layouts are each array's shape and its strides, which for one that is not there are ().
-    """
-    items = math.prod(batch)
-    starts = np.zeros((items, len(itemsizes)), np.int64)
-    where = np.indices(batch).reshape(len(batch), items)
-    for column, itemsize in enumerate(itemsizes):
-        shape, strides = layouts[2 * column][:-2], layouts[2 * column + 1][:-2]
-        lead = len(batch) - len(shape)
-        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
-            if size > 1:  # a size of 1 is broadcast: every item begins at the same place
-                starts[:, column] += where[lead + axis] * (stride // itemsize)
-    return starts
-
-
-@cache
-def _no_limit(dtype: np.dtype[Any]) -> Array:
-    """Return something to pass as a mask or a bias that is not looked at."""
-    return np.zeros((1, 1), dtype)
-
-
-def _limit(given: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A mask or a bias as the kernel reads it; a single number where there is none."""
-    if given is None:
-        return _no_limit(dtype)
-    if given.size and min(given.strides, default=0) < 0:  # an index below 0 counts from the end
-        given = np.ascontiguousarray(given)
-    if given.ndim < 2 or given.shape[-2:] != shape:
-        given = np.broadcast_to(given, (*given.shape[:-2], *shape))
-    return given.view(dtype)
-
-
-def _dropping(dropout: float, seed: int) -> tuple[int, int, int, float]:
-    """Say it as the kernel takes it: what is drawn below the first is dropped."""
-    if not dropout:
-        return 0, 0, 0, 0.0
-    # where all is dropped the factor does not matter, but 0 would say that nothing is
-    factor = 1 / (1 - dropout) if dropout < 1 else 1.0
-    return round(dropout * 2**32), seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, factor
-
-
-def _heads_inside(batch: tuple[int, ...], length: int, width: int, dtype: Any) -> Array:
-    """(..., h, L, p), in memory as (..., L, h, p): merging heads is then a view."""
-    if not batch:
-        return np.empty((length, width), dtype)
-    return np.empty((*batch[:-1], length, batch[-1], width), dtype).swapaxes(-2, -3)
-
-
-def _batch_of(*arrays: Array) -> tuple[int, ...]:
-    """The axes before the last two, broadcast."""
-    first: tuple[int, ...] = arrays[0].shape[:-2]
-    if all(x.shape[:-2] == first for x in arrays):
-        return first
-    return np.broadcast_shapes(*(x.shape[:-2] for x in arrays))
-
-
 def attention(
     q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None,
     causal: bool, scale: float, dropout: float, seed: int,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Softmax(q kᵀ · scale + bias) v, and ln Σ exp of each row of scores."""
-    batch = _batch_of(q, k, v)
+    batch = batch_of(q, k, v)
     (length, width), (keys, deep) = q.shape[-2:], v.shape[-2:]
     if 0 in (*batch, length, keys, width, deep):
         return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
     run = _kernel(fused.attention, q.dtype)
-    q, k, v = _in_rows(q), _in_rows(k), _in_rows(v)
-    seen, added = _limit(mask, (length, keys), _BYTE), _limit(bias, (length, keys), q.dtype)
-    out = _heads_inside(batch, length, deep, q.dtype)
+    q, k, v = in_rows(q), in_rows(k), in_rows(v)
+    seen, added = (
+        limit(mask, (length, keys), _BYTE),
+        limit(bias, (length, keys), q.dtype),
+    )
+    out = lying_like(q, batch, length, deep)
     size = q.itemsize
-    starts = _starts(
+    starts = starts_of(
         batch, (size, size, size, 1, size, size), q.shape, q.strides, k.shape, k.strides,
         v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
         out.shape, out.strides,
@@ -437,9 +368,9 @@ def attention(
     lse = np.empty((*batch, length), q.dtype)
     blocks = len(starts) * -(-length // fused.QUERIES)
     given = (
-        _first(q), _first(k), _first(v), _first(seen), mask is not None,
-        _first(added), bias is not None, _first(out), lse.reshape(-1, length), starts,
-        causal, scale, _dropping(dropout, seed),
+        first(q), first(k), first(v), first(seen), mask is not None,
+        first(added), bias is not None, first(out), lse.reshape(-1, length), starts,
+        causal, scale, dropping(dropout, seed),
     )  # fmt: skip
     _share_products(
         lambda i, j: run(*given, i, j), blocks, len(starts) * length * keys * (width + deep)
@@ -468,29 +399,29 @@ def attention_backward(
             dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
         )  # fmt: skip
     run = _kernel(fused.attention_backward, q.dtype)
-    dout, q, k, v, out = (_in_rows(x) for x in (dout, q, k, v, out))
-    seen, added = _limit(mask, (length, keys), _BYTE), _limit(bias, (length, keys), q.dtype)
-    dq, dk, dv = into or (
-        _heads_inside(batch, n, wide, q.dtype)
-        for n, wide in ((length, width), (keys, width), (keys, deep))
+    dout, q, k, v, out = (in_rows(x) for x in (dout, q, k, v, out))
+    seen, added = (
+        limit(mask, (length, keys), _BYTE),
+        limit(bias, (length, keys), q.dtype),
     )
+    dq, dk, dv = into or (lying_like(x, batch, *x.shape[-2:]) for x in (q, k, v))
     size = q.itemsize
-    starts = _starts(
+    starts = starts_of(
         batch, (size, size, size, 1, *6 * (size,)), q.shape, q.strides, k.shape, k.strides,
         v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
         out.shape, out.strides, dout.shape, dout.strides, dq.shape, dq.strides,
         dk.shape, dk.strides, dv.shape, dv.strides,
     )  # fmt: skip
     given = (
-        _first(dout), _first(q), _first(k), _first(v), _first(out),
+        first(dout), first(q), first(k), first(v), first(out),
         np.ascontiguousarray(lse).reshape(-1, length),
-        _first(seen), mask is not None, _first(added), bias is not None, _first(dq),
+        first(seen), mask is not None, first(added), bias is not None, first(dq),
     )  # fmt: skip
-    how = (starts, causal, scale, _dropping(dropout, seed))
+    how = (starts, causal, scale, dropping(dropout, seed))
     items, blocks, threads = len(starts), -(-length // fused.QUERIES), get_num_threads()
     products = items * length * keys * (2 * width + deep)
     if items % threads == 0 or items >= 4 * threads or products < PARALLEL_PRODUCTS:
-        firsts = _first(dk), _first(dv)
+        firsts = first(dk), first(dv)
         _share_products(
             lambda i, j: run(*given, *firsts, *how, i * blocks, j * blocks), items, products
         )  # fmt: skip
@@ -500,7 +431,7 @@ def attention_backward(
 
     def part(start: int, stop: int) -> None:
         mine = parts[start] = np.zeros_like(dk), np.zeros_like(dv)
-        run(*given, _first(mine[0]), _first(mine[1]), *how, start, stop)
+        run(*given, first(mine[0]), first(mine[1]), *how, start, stop)
 
     over_ranges(part, items * blocks)
     dk[...] = dv[...] = 0

@@ -98,12 +98,11 @@ def _keep(kept, rows, wide, stride, row, column, dropping):  # type: ignore[no-u
 def _largest(s, at, high, lanes, top):  # type: ignore[no-untyped-def]
     """Return the largest of a row and of `top`; a nan does not count."""
     a = b = splat(top)
-    j = 0
-    while high - j >= 2 * lanes:  # two at a time: none waits for the one before it
+    even = high - high % (2 * lanes)
+    for j in range(0, even, 2 * lanes):  # two at a time: none waits for the one before it
         v, w = load(s, at + j), load(s, at + j + lanes)
         a, b = where_less(a, v, v, a), where_less(b, w, w, b)
-        j += 2 * lanes
-    if j < high:
+    for j in range(even, high, lanes):
         v = load(s, at + j)
         a = where_less(a, v, v, a)
     return max_of(where_less(a, b, b, a))
@@ -156,6 +155,7 @@ def attention(  # type: ignore[no-untyped-def]
         Which blocks of queries to compute, counted through all items.
     """
     (queries, width), (keys, deep) = Q.shape, V.shape
+    none, one, no = np.int64(0), np.int64(1), np.bool_(False)  # what is literal compiles anew
     size, number = Q.itemsize, Q.dtype.type
     lanes = LANES32 * 4 // size
     q, k, v, out, m, b = memory(Q), memory(K), memory(V), memory(OUT), memory(M), memory(B)
@@ -175,7 +175,7 @@ def attention(  # type: ignore[no-untyped-def]
         item, i0 = unit // blocks, unit % blocks * QUERIES
         rows = min(QUERIES, queries - i0)
         if item != turned:
-            _turn(k, offsets[item, 1], k_row, 1, keys, width, number(scale), stride, kt)
+            _turn(k, offsets[item, 1], k_row, one, keys, width, number(scale), stride, kt)
             turned = item
         mask = (m, offsets[item, 3], m_row, m_column, has_mask)
         bias = (b, offsets[item, 4], b_row, b_column, has_bias)
@@ -189,7 +189,7 @@ def attention(  # type: ignore[no-untyped-def]
                 wide = min(wide, i0 + rows - j0)
             high = (wide + lanes - 1) // lanes * lanes
             panel_product(
-                q, q_at, q_row, 1, kt, j0 * width, stride, s, 0, stride, rows, high, width, False
+                q, q_at, q_row, one, kt, j0 * width, stride, s, none, stride, rows, high, width, no
             )
             _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal)
             if drops:
@@ -207,7 +207,7 @@ def attention(  # type: ignore[no-untyped-def]
                         out[d] *= factor
                 top[i], total[i] = best, total[i] + summed
             panel_product(
-                s, 0, stride, 1, v, v_at + j0 * v_row, v_row, out, to, out_row,
+                s, none, stride, one, v, v_at + j0 * v_row, v_row, out, to, out_row,
                 rows, deep, wide, j0 > 0,
             )  # fmt: skip
         for i in range(rows):
@@ -253,6 +253,7 @@ def attention_backward(  # type: ignore[no-untyped-def]
     order of sums is always the same; the first of an item that this call sees overwrites.
     """
     (queries, width), (keys, deep) = Q.shape, V.shape
+    none, one, no = np.int64(0), np.int64(1), np.bool_(False)  # what is literal compiles anew
     size, number = Q.itemsize, Q.dtype.type
     lanes = LANES32 * 4 // size
     q, k, v, m, b = memory(Q), memory(K), memory(V), memory(M), memory(B)
@@ -275,8 +276,8 @@ def attention_backward(  # type: ignore[no-untyped-def]
         rows, fresh = min(QUERIES, queries - i0), item != turned
         k_at, v_at = offsets[item, 1], offsets[item, 2]
         if fresh:
-            _turn(k, k_at, k_row, 1, keys, width, number(scale), stride, kt)
-            _turn(v, v_at, v_row, 1, keys, deep, number(1), stride, vt)
+            _turn(k, k_at, k_row, one, keys, width, number(scale), stride, kt)
+            _turn(v, v_at, v_row, one, keys, deep, number(1), stride, vt)
             turned = item
         mask = (m, offsets[item, 3], m_row, m_column, has_mask)
         bias = (b, offsets[item, 4], b_row, b_column, has_bias)
@@ -296,12 +297,12 @@ def attention_backward(  # type: ignore[no-untyped-def]
             wide = min(KEYS, seen - j0)
             high = (wide + lanes - 1) // lanes * lanes
             panel_product(
-                q, q_at, q_row, 1, kt, j0 * width, stride, s, 0, stride, rows, high, width, False
+                q, q_at, q_row, one, kt, j0 * width, stride, s, none, stride, rows, high, width, no
             )
             _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal)
             panel_product(
-                dout, dout_at, dout_row, 1, vt, j0 * deep, stride, ds, 0, stride,
-                rows, high, deep, False,
+                dout, dout_at, dout_row, one, vt, j0 * deep, stride, ds, none, stride,
+                rows, high, deep, no,
             )  # fmt: skip
             if drops:
                 _keep(kept, rows, wide, stride, item * queries + i0, j0, dropping)
@@ -312,15 +313,15 @@ def attention_backward(  # type: ignore[no-untyped-def]
                 if drops:
                     _multiply(s, i * stride, kept, i * stride, wide)
             panel_product(
-                s, 0, 1, stride, dout, dout_at, dout_row, dv, dv_at + j0 * dv_row, dv_row,
+                s, none, one, stride, dout, dout_at, dout_row, dv, dv_at + j0 * dv_row, dv_row,
                 wide, deep, rows, not fresh,
             )  # fmt: skip
             panel_product(
-                ds, 0, 1, stride, q, q_at, q_row, dk, dk_at + j0 * dk_row, dk_row,
+                ds, none, one, stride, q, q_at, q_row, dk, dk_at + j0 * dk_row, dk_row,
                 wide, width, rows, not fresh,
             )  # fmt: skip
             panel_product(
-                ds, 0, stride, 1, k, k_at + j0 * k_row, k_row, dq, dq_at, dq_row,
+                ds, none, stride, one, k, k_at + j0 * k_row, k_row, dq, dq_at, dq_row,
                 rows, width, wide, j0 > 0,
             )  # fmt: skip
         for i in range(rows):

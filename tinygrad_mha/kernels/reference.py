@@ -187,6 +187,18 @@ def attention_backward(
     return into or found
 
 
+def additive_scores(q: Array, k: Array, w: Array) -> Array:
+    """Σ w · tanh(q + k), through (..., L, S, a)."""
+    return np.matmul(np.tanh(q[..., :, None, :] + k[..., None, :, :]), w)
+
+
+def additive_scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Gradients of q, k and w, through (..., L, S, a)."""
+    t = np.tanh(q[..., :, None, :] + k[..., None, :, :])
+    g = dy[..., None] * (1 - t * t) * w
+    return g.sum(-2), g.sum(-3), np.tensordot(dy, t, dy.ndim)
+
+
 def erf(x: Array) -> Array:
     """2/√π ∫₀ˣ e^(−t²) dt."""
     return np.asarray(_erf(x) if x.size else x, x.dtype)

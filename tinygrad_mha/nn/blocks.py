@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import ops
@@ -23,26 +24,29 @@ class _Layer(Module):
         nhead: int,
         dim_feedforward: int,
         dropout: float,
-        activation: str,
+        activation: str | Callable[[Tensor], Tensor],
         norm_first: bool,
+        bias: bool,
         attention: str | Module,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
+        if not callable(activation) and activation not in ACTIVATIONS:
             raise ValueError(
-                f"{type(self).__name__}: activation is {activation!r}, expected one of "
-                f"{sorted(ACTIVATIONS)}"
+                f"{type(self).__name__}: activation is {activation!r}, expected a function or one "
+                f"of {sorted(ACTIVATIONS)}"
             )
         self.activation, self.norm_first = activation, norm_first
-        self.self_attn = MultiHeadAttention(d_model, nhead, attention=attention, dropout=dropout)
-        self.linear1 = Linear(d_model, dim_feedforward)
-        self.linear2 = Linear(dim_feedforward, d_model)
+        self.self_attn = MultiHeadAttention(
+            d_model, nhead, attention=attention, dropout=dropout, bias=bias
+        )
+        self.linear1 = Linear(d_model, dim_feedforward, bias)
+        self.linear2 = Linear(dim_feedforward, d_model, bias)
         self.dropout = Dropout(dropout)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         """Map each position by itself: (N, T, d) -> (N, T, dim_feedforward) -> (N, T, d)."""
-        inner = ACTIVATIONS[self.activation](self.linear1(x))
-        y: Tensor = self.linear2(self.dropout(inner))
+        act = self.activation if callable(self.activation) else ACTIVATIONS[self.activation]
+        y: Tensor = self.linear2(self.dropout(act(self.linear1(x))))
         return y
 
     def _add(self, x: Tensor, norm: LayerNorm, part: Any) -> Tensor:
@@ -51,6 +55,15 @@ class _Layer(Module):
             return x + self.dropout(part(norm(x)))
         y: Tensor = norm(x + self.dropout(part(x)))
         return y
+
+
+def _attend(part: MultiHeadAttention, kept: list[Tensor] | None, *args: Any, **how: Any) -> Any:
+    """Call an attention, and keep its weights where there is a list for them."""
+    if kept is None:
+        return part(*args, **how)
+    out, weights = part(*args, need_weights=True, **how)
+    kept.append(weights)
+    return out
 
 
 class TransformerEncoderLayer(_Layer):
@@ -67,12 +80,14 @@ class TransformerEncoderLayer(_Layer):
         Width between the two linear maps.
     dropout : float, default 0.1
         On the weights, between the linear maps, and on what each part adds.
-    activation : {"relu", "gelu"}
+    activation : {"relu", "gelu"} or callable
         Between the linear maps.
     layer_norm_eps : float, default 1e-5
         Added to the variance.
     norm_first : bool, default False
         Normalise what each part reads (pre-norm), rather than what it leaves (post-norm).
+    bias : bool, default True
+        Whether linear maps, projections and norms have biases.
     attention : {"dot", "additive", "gaussian"} or Module
         The pooling.
 
@@ -90,24 +105,39 @@ class TransformerEncoderLayer(_Layer):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str = "relu",
+        activation: str | Callable[[Tensor], Tensor] = "relu",
         layer_norm_eps: float = 1e-5,
         *,
         norm_first: bool = False,
+        bias: bool = True,
         attention: str | Module = "dot",
     ) -> None:
         super().__init__(
-            d_model, nhead, dim_feedforward, dropout, activation, norm_first, attention
+            d_model, nhead, dim_feedforward, dropout, activation, norm_first, bias, attention
         )
-        self.norm1 = LayerNorm(d_model, layer_norm_eps)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
 
     def forward(
-        self, src: Tensor, *, mask: Tensor | None = None, is_causal: bool = False
-    ) -> Tensor:
-        """Map ``(N, S, d_model)`` to the same shape; `mask` as :class:`MultiHeadAttention`'s."""
-        x = self._add(src, self.norm1, lambda x: self.self_attn(x, mask=mask, is_causal=is_causal))
-        return self._add(x, self.norm2, self._feed_forward)
+        self,
+        src: Tensor,
+        *,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        need_weights: bool = False,
+    ) -> Any:
+        """Map ``(N, S, d_model)`` to the same shape; `mask` as :class:`MultiHeadAttention`'s.
+
+        With `need_weights`, return the weights ``(N, h, S, S)`` too.
+        """
+        kept: list[Tensor] | None = [] if need_weights else None
+
+        def attend(x: Tensor) -> Any:
+            return _attend(self.self_attn, kept, x, mask=mask, is_causal=is_causal)
+
+        x = self._add(src, self.norm1, attend)
+        y = self._add(x, self.norm2, self._feed_forward)
+        return y if kept is None else (y, kept[0])
 
 
 class TransformerDecoderLayer(_Layer):
@@ -118,7 +148,8 @@ class TransformerDecoderLayer(_Layer):
 
     Parameters
     ----------
-    d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, attention
+    d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, \
+        attention
         As :class:`TransformerEncoderLayer`'s.
 
     Examples
@@ -135,21 +166,22 @@ class TransformerDecoderLayer(_Layer):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str = "relu",
+        activation: str | Callable[[Tensor], Tensor] = "relu",
         layer_norm_eps: float = 1e-5,
         *,
         norm_first: bool = False,
+        bias: bool = True,
         attention: str | Module = "dot",
     ) -> None:
         super().__init__(
-            d_model, nhead, dim_feedforward, dropout, activation, norm_first, attention
+            d_model, nhead, dim_feedforward, dropout, activation, norm_first, bias, attention
         )
         self.multihead_attn = MultiHeadAttention(
-            d_model, nhead, attention=attention, dropout=dropout
+            d_model, nhead, attention=attention, dropout=dropout, bias=bias
         )
-        self.norm1 = LayerNorm(d_model, layer_norm_eps)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
 
     def forward(
         self,
@@ -161,7 +193,8 @@ class TransformerDecoderLayer(_Layer):
         tgt_is_causal: bool = False,
         cache: KeyValueCache | None = None,
         memory_cache: KeyValueCache | None = None,
-    ) -> Tensor:
+        need_weights: bool = False,
+    ) -> Any:
         """Map ``(N, T, d_model)`` to the same shape.
 
         Parameters
@@ -178,14 +211,23 @@ class TransformerDecoderLayer(_Layer):
             Of the self-attention.
         memory_cache : KeyValueCache, optional
             Of the attention to the memory: ``KeyValueCache(fixed=True)``.
+        need_weights : bool, default False
+            Return ``(y, weights, memory_weights)``: those of the self-attention, ``(N, h, T, T)``,
+            and those on the memory, ``(N, h, T, S)``.
         """
+        kept: list[Tensor] | None = [] if need_weights else None
 
         def attend(x: Tensor) -> Any:
-            return self.self_attn(x, mask=tgt_mask, is_causal=tgt_is_causal, cache=cache)
+            return _attend(
+                self.self_attn, kept, x, mask=tgt_mask, is_causal=tgt_is_causal, cache=cache
+            )
 
         def look(x: Tensor) -> Any:
-            return self.multihead_attn(x, memory, mask=memory_mask, cache=memory_cache)
+            return _attend(
+                self.multihead_attn, kept, x, memory, mask=memory_mask, cache=memory_cache
+            )
 
         x = self._add(tgt, self.norm1, attend)
         x = self._add(x, self.norm2, look)
-        return self._add(x, self.norm3, self._feed_forward)
+        y = self._add(x, self.norm3, self._feed_forward)
+        return y if kept is None else (y, *kept)

@@ -43,6 +43,8 @@ class KeyValueCache:
         self.fixed = fixed
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
+        # memory for more than what is remembered, and how much of it is taken
+        self._room: dict[str, tuple[np.ndarray, int]] = {}
 
     def __len__(self) -> int:
         return 0 if self.keys is None else self.keys.shape[1]
@@ -67,6 +69,10 @@ class KeyValueCache:
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Remember more, and return everything.
 
+        There is room for more tokens than have come, so that one more costs no copy of those
+        before it; when it is used up, twice as much is made. What has a gradient is
+        concatenated instead.
+
         Parameters
         ----------
         keys, values : Tensor
@@ -89,11 +95,26 @@ class KeyValueCache:
                     f"{old.shape}; batch size and width must agree: a cache belongs to one layer "
                     "and one batch of sequences"
                 )
-        if self.keys is not None and self.values is not None:
-            keys = ops.cat([self.keys, keys], dim=1)
-            values = ops.cat([self.values, values], dim=1)
-        self.keys, self.values = keys, values
-        return keys, values
+        self.keys = self._joined("keys", self.keys, keys)
+        self.values = self._joined("values", self.values, values)
+        return self.keys, self.values
+
+    def _joined(self, name: str, old: Tensor | None, new: Tensor) -> Tensor:
+        """Put new tokens after the old ones: (N, T, w) and (N, T', w) to (N, T + T', w)."""
+        if old is None:
+            return new
+        if old.requires_grad or new.requires_grad:
+            joined: Tensor = ops.cat([old, new], dim=1)
+            return joined
+        n, past, width = old.shape
+        length, (room, taken) = past + new.shape[1], self._room.get(name, (None, 0))
+        # a copy of this cache may have gone on in the same memory
+        if room is None or old.data.base is not room or room.shape[1] < length or taken != past:
+            room = np.empty((n, 2 * length, width), old.dtype)
+            room[:, :past] = old.data
+        room[:, past:length] = new.data
+        self._room[name] = room, length
+        return Tensor(room[:, :length])
 
     def select(self, items: np.ndarray | list[int]) -> None:
         """Keep these batch items, in this order, as beam search needs it.
@@ -114,6 +135,7 @@ class KeyValueCache:
     def clear(self) -> None:
         """Forget everything."""
         self.keys = self.values = None
+        self._room.clear()
 
     def __repr__(self) -> str:
         shape = None if self.keys is None else self.keys.shape

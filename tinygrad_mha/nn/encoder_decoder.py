@@ -83,7 +83,9 @@ class EncoderDecoder(Module):
         self.decoder_norm = LayerNorm(embed_dim)
         self.head = Linear(embed_dim, target_vocab)
 
-    def encode(self, source: Tensor, source_lengths: Any = None) -> Tensor:
+    def encode(
+        self, source: Tensor, source_lengths: Any = None, *, need_weights: bool = False
+    ) -> Any:
         """Read.
 
         Parameters
@@ -92,18 +94,26 @@ class EncoderDecoder(Module):
             ``(N, S)``.
         source_lengths : array_like of int, optional
             ``(N,)``: how many tokens of each item count; the rest is padding.
+        need_weights : bool, default False
+            Return every layer's weights too.
 
         Returns
         -------
-        Tensor
+        memory : Tensor
             ``(N, S, embed_dim)``.
+        weights : list of Tensor
+            ``(N, h, S, S)`` per layer; only if `need_weights`.
         """
         mask = self._memory_mask(source, source_lengths)
         x = self._embed(self.source, source, 0)
+        kept = []
         for layer in self.encoder:
-            x = layer(x, mask=mask)
+            x = layer(x, mask=mask, need_weights=need_weights)
+            if need_weights:
+                x, weights = x
+                kept.append(weights)
         memory: Tensor = self.encoder_norm(x)
-        return memory
+        return (memory, kept) if need_weights else memory
 
     def decode(
         self,
@@ -112,7 +122,8 @@ class EncoderDecoder(Module):
         *,
         memory_mask: Tensor | None = None,
         cache: list[tuple[KeyValueCache, KeyValueCache]] | None = None,
-    ) -> Tensor:
+        need_weights: bool = False,
+    ) -> Any:
         """Logits of the next token at every position.
 
         Parameters
@@ -125,12 +136,17 @@ class EncoderDecoder(Module):
             ``(N, 1, S)``, True = may attend.
         cache : list of (KeyValueCache, KeyValueCache), optional
             From :meth:`make_cache`: the tokens of earlier calls come before these.
+        need_weights : bool, default False
+            Return every layer's weights too.
 
         Returns
         -------
-        Tensor
+        logits : Tensor
             ``(N, T, target_vocab)``.
+        weights, memory_weights : list of Tensor
+            ``(N, h, T, T)`` and ``(N, h, T, S)`` per layer; only if `need_weights`.
         """
+        kept: tuple[list[Tensor], list[Tensor]] = [], []
         x = self._embed(self.target, target, len(cache[0][0]) if cache else 0)
         for i, layer in enumerate(self.decoder):
             own, of_memory = (None, None) if cache is None else cache[i]
@@ -141,19 +157,41 @@ class EncoderDecoder(Module):
                 tgt_is_causal=True,
                 cache=own,
                 memory_cache=of_memory,
+                need_weights=need_weights,
             )
+            if need_weights:
+                x, weights, of_the_memory = x
+                kept[0].append(weights)
+                kept[1].append(of_the_memory)
         logits: Tensor = self.head(self.decoder_norm(x))
-        return logits
+        return (logits, *kept) if need_weights else logits
 
     def make_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
         """Return, for every layer of the decoder, empty caches of the target and of the memory."""
         return [(KeyValueCache(), KeyValueCache(fixed=True)) for _ in self.decoder]
 
-    def forward(self, source: Tensor, target: Tensor, source_lengths: Any = None) -> Tensor:
-        """Logits ``(N, T, target_vocab)`` of what follows each token of `target` ``(N, T)``."""
-        memory = self.encode(source, source_lengths)
+    def forward(
+        self,
+        source: Tensor,
+        target: Tensor,
+        source_lengths: Any = None,
+        *,
+        need_weights: bool = False,
+    ) -> Any:
+        """Logits ``(N, T, target_vocab)`` of what follows each token of `target` ``(N, T)``.
+
+        With `need_weights`, return a dict of lists too, with every layer's weights: "encoder"
+        ``(N, h, S, S)``, "decoder" ``(N, h, T, T)`` and "memory" ``(N, h, T, S)``.
+        """
         mask = self._memory_mask(source, source_lengths)
-        return self.decode(target, memory, memory_mask=mask)
+        read = self.encode(source, source_lengths, need_weights=need_weights)
+        if not need_weights:
+            return self.decode(target, read, memory_mask=mask)
+        memory, encoder = read
+        logits, decoder, of_memory = self.decode(
+            target, memory, memory_mask=mask, need_weights=True
+        )
+        return logits, {"encoder": encoder, "decoder": decoder, "memory": of_memory}
 
     def generate(
         self,

@@ -139,12 +139,7 @@ from .elementwise import (
     where,
 )
 from .embedding import embedding
-from .fused_attention import (
-    attention,
-    combine_heads,
-    scaled_dot_product_attention,
-    self_attention,
-)
+from .fused_attention import attention, scaled_dot_product_attention
 from .heads import merge_heads, split_heads
 from .index import getitem, index_select, narrow, select
 from .join import (
@@ -176,6 +171,7 @@ from .loss import (
     poisson_nll_loss,
     soft_margin_loss,
 )
+from .multi_head import combine_heads, self_attention
 from .normalize import log_softmax, masked_softmax, softmax, softmin
 from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from .pad import pad

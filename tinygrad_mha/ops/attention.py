@@ -137,8 +137,7 @@ def additive_scores(query: Value, key: Value, weight: Value) -> Value:
             f"query has shape {query.shape}, key {key.shape} and weight {weight.shape}; expected "
             "(..., L, a), (..., S, a) and (a,)"
         )
-    # (..., L, 1, a) + (..., 1, S, a) -> (..., L, S, a), only for as long as this runs
-    return np.matmul(kernels.tanh(query[..., :, None, :] + key[..., None, :, :]), weight)
+    return kernels.additive_scores(query, key, weight)
 
 
 def _through_tanh(dy: Value, query: Value, key: Value, weight: Value) -> Value:
@@ -171,17 +170,9 @@ def additive_scores_backward(
     key: np.ndarray,
     weight: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Take all three sums from one tanh, which costs more than everything else together."""
-    t = kernels.tanh(query[..., :, None, :] + key[..., None, :, :])  # (..., L, S, a)
-    dweight = np.tensordot(dy, t, dy.ndim)
-    np.multiply(t, t, out=t)
-    np.subtract(1, t, out=t)
-    t *= dy[..., None]
-    return (
-        sum_to(t.sum(-2) * weight, query.shape),
-        sum_to(t.sum(-3) * weight, key.shape),
-        dweight,
-    )
+    """Take all three sums from one tanh, a block of queries at a time."""
+    dq, dk, dw = kernels.additive_scores_backward(dy, query, key, weight)
+    return sum_to(dq, query.shape), sum_to(dk, key.shape), dw
 
 
 # -- weights -------------------------------------------------------------------------------

@@ -104,9 +104,11 @@ def _swallowed(
     vertex: Vertex, users: dict[int, list[int]], view: View, inside: dict[int, Attention]
 ) -> bool:
     """Whether every user is drawn as part of something larger, so that this goes without saying."""
-    keys = [view.shown.get(user) for user in users.get(vertex.id, [])]
+    if vertex.id not in users:  # the result, even where all that it is made of wants a gradient
+        return False
+    keys = [view.shown.get(user) for user in users[vertex.id]]
     if vertex.kind == "input":  # data is shown, but for a mask that only the lanes use
-        return all(user in inside for user in users.get(vertex.id, []))
+        return all(user in inside for user in users[vertex.id])
     return all(key is None or key in view.boxes or key.startswith("a") for key in keys)
 
 

@@ -1,0 +1,93 @@
+"""Additive scores, without the four-dimensional array that their formula goes through.
+
+A block of queries meets all keys; tanh(q + k) of that block stays in the cache, is summed,
+and is overwritten by that of the next. Nearly all of the time is NumPy's tanh, which is
+vectorised and lets other threads run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .threads import get_num_threads, over_ranges
+
+Array = np.ndarray
+
+BLOCK = 2**15  # numbers of tanh(q + k) at a time: 128 kB, of the second-level cache
+PARALLEL = 2**18  # below so many numbers, a second thread costs more than it saves
+
+
+def _items(batch: tuple[int, ...], *arrays: Array) -> list[Array]:
+    """Each array (..., n, a) as (items, n, a)."""
+    return [np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:]) for x in arrays]
+
+
+def _blocks(items: int, length: int, row: int) -> list[tuple[slice, slice]]:
+    """Cut into blocks: whole items where they are small, else some queries of one."""
+    many = max(1, BLOCK // max(length * row, 1))
+    high = max(1, BLOCK // max(row, 1)) if many == 1 else max(length, 1)
+    return [
+        (slice(n, n + many), slice(i, i + high))
+        for n in range(0, items, many)
+        for i in range(0, length, high)
+    ]
+
+
+def scores(q: Array, k: Array, w: Array) -> Array:
+    """Σ w · tanh(q + k): (..., L, a), (..., S, a) and (a,) to (..., L, S)."""
+    batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+    (length, a), keys = q.shape[-2:], k.shape[-2]
+    qs, ks = _items(batch, q, k)
+    out = np.empty((len(qs), length, keys), q.dtype)
+    blocks = _blocks(len(qs), length, keys * a)
+
+    def run(first: int, last: int) -> None:
+        for items, rows in blocks[first:last]:
+            t = qs[items, rows, None, :] + ks[items, None]  # (items, rows, S, a)
+            np.matmul(np.tanh(t, out=t), w, out=out[items, rows])
+
+    _share(run, len(blocks), out.size * a)
+    return out.reshape(*batch, length, keys)
+
+
+def scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Gradients of q and k, with the batch axes of `dy`, and of w."""
+    batch, (length, a), keys = dy.shape[:-2], q.shape[-2:], k.shape[-2]
+    qs, ks, dys = _items(batch, q, k, dy)
+    dq = np.empty(qs.shape, q.dtype)
+    blocks = _blocks(len(qs), length, keys * a)
+    sums: dict[int, tuple[Array, Array]] = {}
+
+    def run(first: int, last: int) -> None:
+        dk, dw = np.zeros(ks.shape, q.dtype), np.zeros(a, q.dtype)
+        for items, rows in blocks[first:last]:
+            t = qs[items, rows, None, :] + ks[items, None]  # (items, rows, S, a)
+            np.tanh(t, out=t)
+            d = dys[items, rows]
+            dw += np.tensordot(d, t, 3)
+            np.multiply(t, t, out=t)
+            np.subtract(1, t, out=t)
+            t *= d[..., None]
+            dq[items, rows] = t.sum(2)
+            dk[items] += t.sum(1)
+        sums[first] = dk, dw
+
+    _share(run, len(blocks), dys.size * a)
+    dk, dw = np.zeros(ks.shape, q.dtype), np.zeros(a, q.dtype)
+    for first in sorted(sums):
+        dk += sums[first][0]
+        dw += sums[first][1]
+    return (
+        np.multiply(dq, w, out=dq).reshape(*batch, length, a),
+        np.multiply(dk, w, out=dk).reshape(*batch, keys, a),
+        dw,
+    )
+
+
+def _share(run: object, count: int, numbers: int) -> None:
+    """Run over all blocks, by several threads where that pays."""
+    assert callable(run)
+    if numbers < PARALLEL or get_num_threads() == 1:
+        run(0, count)
+    else:
+        over_ranges(run, count)
