@@ -58,5 +58,36 @@ def test_code_in_markdown(block: str, tmp_path: Path, monkeypatch: pytest.Monkey
     exec(compile(block, "README", "exec"), {"__name__": "readme"})
 
 
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _anchor(heading: str) -> str:
+    """The name that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    links = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", text)
+    for link in (one or other for one, other in links):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if anchor and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+            assert anchor in map(_anchor, headings), f"{page.name} links to {link}"
+
+
+def test_every_page_and_example_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    files = [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    missing = [f.name for f in files if f.name != "README.md" and f"{f.name})" not in index]
+    assert not missing
+    assert "docs/README.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_readme_has_code_that_runs() -> None:
     assert any(name.startswith("README") for name, _ in _blocks())

@@ -42,6 +42,10 @@ def _amount(value: float | None, unit: str) -> str:
     return ""
 
 
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + "s" * (n != 1)
+
+
 def line(r: Result) -> str:
     """A result as a line of the table; bold where the aim was missed."""
     ratio = "" if r.ratio is None else f"{r.ratio:.2f}"
@@ -76,14 +80,14 @@ def machine() -> str:
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "numba"))
     return (
-        f"{_processor()}, {cores()} cores, vectors of {REGISTER_BYTES * 8} bits; "
+        f"{_processor()}, {_count(cores(), 'core')}, vectors of {REGISTER_BYTES * 8} bits; "
         f"Python {platform.python_version()}, {versions}"
     )
 
 
 def page(results: list[Result], peaks: dict[int, float], pictures: list[str]) -> str:
     """The page of the documentation."""
-    limit = ", ".join(f"{p / 1e9:.0f} GFLOP/s with {t}" for t, p in peaks.items())
+    limit = ", ".join(f"{p / 1e9:.0f} GFLOP/s with {_count(t, 'thread')}" for t, p in peaks.items())
     light, dark = pictures
     parts = [
         "# Benchmarks\n",
@@ -93,7 +97,7 @@ def page(results: list[Result], peaks: dict[int, float], pictures: list[str]) ->
         f"Measured on: {machine()}.\n",
         "Works are timed in turns, and the shortest time of each counts. A *ratio* above 1 means "
         "that this project is faster than the best of the others. The *limit* is what the machine "
-        f"can do: its multiply-add units from registers ({limit} threads), or a copy of as many "
+        f"can do: its multiply-add units from registers ({limit}), or a copy of as many "
         "numbers. *Error* is the root of the mean squared deviation from the same in float64, "
         "relative to it: ours / PyTorch's. **Bold** lines miss their aim.\n",
         f"<picture>\n  <source media=\"(prefers-color-scheme: dark)\" srcset=\"{dark}\">\n"

@@ -139,6 +139,42 @@ def test_programs_have_gradients_of_gradients(name: str) -> None:
     assert tm.autograd.gradgradcheck(run, [leaf(3, 4)])
 
 
+def test_squeezing_and_transposing_in_place() -> None:
+    x = tm.arange(6.0).reshape(1, 2, 3)
+    y = x.clone()
+    for call in (
+        lambda t: t.squeeze_(0), lambda t: t.t_(), lambda t: t.unsqueeze_(-1),
+        lambda t: t.transpose_(0, 2), lambda t: t.swapaxes_(1, 2), lambda t: t.swapdims_(0, 1),
+    ):  # fmt: skip
+        assert call(y) is y
+    np.testing.assert_array_equal(y.data, x.data[0].T[:, None])
+    assert x.expand(4, 2, 3)[:, 0].unsqueeze_(0).shape == (1, 4, 3)  # no value is written
+
+
+def test_views_outlive_their_tensors_squeeze() -> None:
+    x = leaf(1, 3)
+    y = x * 2
+    row, column = y[0], y[:, 1]
+    y.squeeze_(0)
+    later = y[2:]
+    y.mul_(3)
+    np.testing.assert_array_equal(row.data, y.data)
+    (row.sum() + column.sum() + later.sum()).backward()
+    np.testing.assert_array_equal(x.grad.data, [[6.0, 12.0, 12.0]])
+
+
+def test_a_leaf_is_not_squeezed_while_operations_are_recorded() -> None:
+    x = leaf(1, 3)
+    with pytest.raises(RuntimeError, match="squeeze_: a leaf of shape"):
+        x.squeeze_()
+    with tm.no_grad():
+        x.squeeze_()
+    assert x.shape == (3,)
+    assert x.is_leaf
+    x.sum().backward()
+    assert x.grad.shape == (3,)
+
+
 def test_every_element_wise_method_has_its_twin_in_place() -> None:
     x = tm.tensor([0.5, 1.5])
     for name in ("exp", "log", "sqrt", "tanh", "sigmoid", "relu", "neg"):

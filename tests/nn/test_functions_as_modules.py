@@ -115,3 +115,68 @@ def test_options_are_printed() -> None:
 def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="GroupNorm: num_channels=5"):
         nn.GroupNorm(2, 5)
+
+
+#: (module, its function, arguments before `inplace`).
+OVER_ITSELF: list[tuple[str, str, tuple[float, ...]]] = [
+    ("ReLU", "relu", ()), ("ReLU6", "relu6", ()), ("LeakyReLU", "leaky_relu", (0.1,)),
+    ("ELU", "elu", (0.5,)), ("CELU", "celu", (0.5,)), ("SELU", "selu", ()), ("SiLU", "silu", ()),
+    ("Mish", "mish", ()), ("Hardtanh", "hardtanh", (-0.5, 0.25)),
+    ("Hardsigmoid", "hardsigmoid", ()),
+    ("Hardswish", "hardswish", ()), ("Threshold", "threshold", (0.25, 3.0)),
+]  # fmt: skip
+
+
+def _through(lib: Any, values: np.ndarray, call: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Call what writes over its argument; return that, and the gradient of what it was made of."""
+    x = lib.tensor(values).requires_grad_()
+    y = x * 1.5
+    out = call(y)
+    assert out is y
+    (out * out).sum().backward()
+    return y.detach().numpy(), x.grad.numpy()
+
+
+@pytest.mark.parametrize(("module", "function", "options"), OVER_ITSELF, ids=str)
+def test_inplace_is_torchs(
+    module: str, function: str, options: tuple[float, ...], torch: ModuleType
+) -> None:
+    # PyTorch cannot go back through SiLU, Mish and Hardswish in place: it saves what it overwrites
+    expected = getattr(torch.nn, module)(*options)
+    u = torch.tensor(X, requires_grad=True)
+    out = expected(u * 1.5)
+    (out * out).sum().backward()
+    for call in (
+        getattr(nn, module)(*options, inplace=True),
+        lambda y: getattr(nn.functional, function)(y, *options, inplace=True),
+        lambda y: getattr(nn.functional, function)(y, *options, True),
+        lambda y: getattr(nn.functional, function)(input=y, inplace=True),
+    )[: 4 if not options else 3]:
+        values, gradient = _through(tm, X, call)
+        rtol = 1e-6 if module in ("Hardsigmoid", "Hardswish") else 1e-9
+        np.testing.assert_allclose(values, out.detach().numpy(), rtol=rtol, atol=1e-12)
+        np.testing.assert_allclose(gradient, u.grad.numpy(), rtol=1e-6, atol=1e-10)
+    assert "inplace=True" in repr(getattr(nn, module)(*options, inplace=True))
+    assert "inplace" not in repr(getattr(nn, module)(*options))
+
+
+def test_dropout_in_place() -> None:
+    x = tm.ones(1000)
+    for call in (
+        nn.Dropout(0.5, inplace=True),
+        lambda y: nn.functional.dropout(y, 0.5, True, True),
+    ):
+        y = x.clone()
+        assert call(y) is y
+        assert set(y.tolist()) == {0.0, 2.0}
+    y = x.clone()
+    assert nn.Dropout(0.5, inplace=True).eval()(y) is y
+    assert y.tolist() == x.tolist()
+
+
+def test_without_inplace_nothing_is_overwritten() -> None:
+    x = tm.tensor([-1.0, 1.0])
+    for module, function, options in OVER_ITSELF:
+        getattr(nn, module)(*options)(x)
+        getattr(nn.functional, function)(x, *options, inplace=False)
+        assert x.tolist() == [-1.0, 1.0]

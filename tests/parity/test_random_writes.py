@@ -42,17 +42,31 @@ def _write(x: Any, other: Any, draw: random.Random) -> None:
         x[draw.randrange(x.shape[0])] = other.sum() * 0.2
 
 
+def _view_in_place(x: Any, draw: random.Random) -> None:
+    kind = draw.randrange(4)
+    if kind == 0:
+        x.unsqueeze_(draw.randrange(-x.ndim - 1, x.ndim + 1))
+    elif kind == 1:
+        x.squeeze_()
+    elif kind == 2 and x.ndim == 2:
+        x.t_()
+    elif x.ndim:
+        getattr(x, draw.choice(["transpose_", "swapaxes_", "swapdims_"]))(0, x.ndim - 1)
+
+
 def _run(seed: int, leaf: Any, plain: Any) -> Any:
     """Several tensors, views of one another, written into; the leaf's gradient of them all."""
     draw = random.Random(seed)
     pool = [leaf * 1.5, plain]
     for _ in range(draw.randrange(3, 14)):
         x, other = draw.choice(pool), draw.choice(pool)
-        kind = draw.randrange(3)
+        kind = draw.randrange(5)
         if kind == 0:
             pool.append(_view(x, draw))
         elif kind == 1:
             pool.append(x.sin() * 2.0 + 1.0 if draw.random() < 0.5 else x * x)
+        elif kind == 2:
+            _view_in_place(x, draw)
         else:
             _write(x, other, draw)
     loss = sum((x * x).sum() * (0.3 + 0.1 * i) for i, x in enumerate(pool))

@@ -3,6 +3,8 @@
 An operation in place is its ordinary self followed by a write. The tensor keeps its memory
 and gets the result's history. If it is a view, the tensor it is a view of gets a history too:
 *it with the viewed part replaced*; and every other view of it is made anew when next looked at.
+
+Squeezing or transposing in place (:func:`view_`) writes nothing: the tensor becomes a view.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .memory import touch
-from .modes import is_grad_enabled
+from .modes import enable_grad, is_grad_enabled
 from .node import Node
 from .op import REGISTRY
 from .tensor import Tensor
@@ -57,6 +59,43 @@ def check_writable(tensor: Tensor, name: str) -> None:
         )
 
 
+def _check_no_leaf(tensor: Tensor, name: str) -> None:
+    base = tensor if tensor._view is None else tensor._view.origin()
+    if is_grad_enabled() and base.requires_grad and base.is_leaf:
+        what = "" if base is tensor else " a view of"
+        raise RuntimeError(
+            f"{name}:{what} a leaf of shape {base.shape} that requires a gradient cannot be "
+            "changed in place while operations are recorded; do it under tm.no_grad(), or on a "
+            ".clone()"
+        )
+
+
+def view_(
+    name: str, operation: Any, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    """Make a tensor the view of itself that an operation gives; no value is written.
+
+    What it was lives on as the tensor that it, and every earlier view of it, is a view of.
+
+    Raises
+    ------
+    RuntimeError
+        The tensor is a leaf that requires a gradient, or a view of one.
+    """
+    _check_no_leaf(tensor, name)
+    if tensor.requires_grad and tensor.is_leaf:  # under no_grad: a leaf it stays
+        tensor.data = operation(tensor.data, *args, **kwargs)
+        return tensor
+    before = Tensor(tensor.data, tensor.requires_grad, tensor.grad_fn)
+    before._view, before._epoch = tensor._view, tensor._epoch
+    with enable_grad():  # the history must have the shape of the values
+        out = operation(before, *args, **kwargs)
+    if out is not before:
+        tensor.data, tensor._view = out.data, out._view
+        tensor._grad_fn, tensor._requires_grad = out._grad_fn, out._requires_grad
+    return tensor
+
+
 def write(tensor: Tensor, out: Tensor, name: str) -> Tensor:
     """Put a result into a tensor's memory, and its history into the tensor's."""
     if out.shape != tensor.shape:
@@ -82,7 +121,7 @@ def _rewrite(tensor: Tensor, out: Tensor) -> None:
         tensor._grad_fn, tensor._requires_grad = out.grad_fn, out.requires_grad
         tensor._epoch += 1
         return
-    base = view.base
+    base = view.origin()
     if not (base.requires_grad or out.requires_grad):
         return
     # recorded by hand: the base has its new values already

@@ -130,11 +130,11 @@ class Tensor:
     def refresh(self) -> None:
         """Where something was written into the tensor that this is a view of, view it anew."""
         view = self._view
-        if view is None or view.epoch == view.base._epoch:
+        if view is None or view.epoch == (base := view.origin())._epoch:
             return
         with enable_grad():
-            again = replay(view.base, view.steps)
-        view.epoch = view.base._epoch
+            again = replay(base, view.steps)
+        view.epoch = base._epoch
         self._grad_fn, self._requires_grad = again._grad_fn, again._requires_grad
 
     @property
@@ -450,6 +450,16 @@ class View:
 
     def __init__(self, base: Tensor, steps: tuple[tuple[Any, tuple[Any, ...]], ...]) -> None:
         self.base, self.steps, self.epoch = base, steps, base._epoch
+
+    def origin(self) -> Tensor:
+        """Return the tensor at the beginning.
+
+        One that was squeezed or transposed in place has become a view of what it was before,
+        and that is what the steps begin with.
+        """
+        while self.base._view is not None:
+            self.base = self.base._view.base
+        return self.base
 
     @classmethod
     def of(

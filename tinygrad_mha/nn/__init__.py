@@ -54,7 +54,7 @@ from .loss import (
     SoftMarginLoss,
 )
 from .module import Module, ModuleList, Parameter, Sequential
-from .normalization import GroupNorm, RMSNorm
+from .normalization import BatchNorm1d, GroupNorm, RMSNorm
 from .pooling import AdditiveAttention, AttentionPooling, DotProductAttention, GaussianAttention
 from .positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from .transformer import GPT, TransformerBlock
@@ -70,6 +70,7 @@ __all__ = [
     "AttentionPooling",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..engine import Tensor
+from ..engine.inplace import apply_
 from .module import Module, Parameter
 
 
@@ -29,6 +30,31 @@ class _Activation(Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in self._options)
 
 
+class _InPlace(_Activation):
+    """One that writes its result over what it is given, if told so.
+
+    Parameters
+    ----------
+    inplace : bool, default False
+        Save the memory of a result; what was given is lost.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it, elementwise."""
+        if not self.inplace:
+            return super().forward(x)
+        options = {name: getattr(self, name) for name in self._options}
+        return apply_(getattr(ops, self._operation), x, (), options)
+
+    def extra_repr(self) -> str:
+        """Options, for the printed form."""
+        return ", ".join(filter(None, (super().extra_repr(), "inplace=True" * self.inplace)))
+
+
 class Sigmoid(_Activation):
     """1 / (1 + e⁻ˣ), elementwise."""
 
@@ -41,25 +67,25 @@ class LogSigmoid(_Activation):
     _operation = "logsigmoid"
 
 
-class SiLU(_Activation):
+class SiLU(_InPlace):
     """x · σ(x), elementwise (Elfwing et al. 2018)."""
 
     _operation = "silu"
 
 
-class Mish(_Activation):
+class Mish(_InPlace):
     """x · tanh ln(1 + eˣ), elementwise (Misra 2020)."""
 
     _operation = "mish"
 
 
-class ReLU6(_Activation):
+class ReLU6(_InPlace):
     """min(max(x, 0), 6), elementwise."""
 
     _operation = "relu6"
 
 
-class SELU(_Activation):
+class SELU(_InPlace):
     """Scaled exponential linear unit, elementwise (Klambauer et al. 2017)."""
 
     _operation = "selu"
@@ -77,70 +103,76 @@ class Tanhshrink(_Activation):
     _operation = "tanhshrink"
 
 
-class Hardsigmoid(_Activation):
+class Hardsigmoid(_InPlace):
     """A sigmoid made of three lines, elementwise."""
 
     _operation = "hardsigmoid"
 
 
-class Hardswish(_Activation):
+class Hardswish(_InPlace):
     """x · hardsigmoid(x), elementwise (Howard et al. 2019)."""
 
     _operation = "hardswish"
 
 
-class LeakyReLU(_Activation):
+class LeakyReLU(_InPlace):
     """x, times `negative_slope` below 0, elementwise.
 
     Parameters
     ----------
     negative_slope : float, default 0.01
         Slope below 0.
+    inplace : bool, default False
+        Write the result over what is given.
     """
 
     _operation = "leaky_relu"
     _options = ("negative_slope",)
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        super().__init__()
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.negative_slope = negative_slope
 
 
-class ELU(_Activation):
+class ELU(_InPlace):
     """x, below 0 α · (eˣ − 1), elementwise (Clevert et al. 2016).
 
     Parameters
     ----------
     alpha : float, default 1
         α.
+    inplace : bool, default False
+        Write the result over what is given.
     """
 
     _operation = "elu"
     _options = ("alpha",)
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.alpha = alpha
 
 
-class CELU(_Activation):
+class CELU(_InPlace):
     """x, below 0 α · (e^(x/α) − 1), elementwise (Barron 2017).
 
     Parameters
     ----------
     alpha : float, default 1
         α.
+    inplace : bool, default False
+        Write the result over what is given.
     """
 
     _operation = "celu"
     _options = ("alpha",)
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.alpha = alpha
 
 
-class Hardtanh(_Activation):
+class Hardtanh(_InPlace):
     """x, cut off at two bounds, elementwise.
 
     Parameters
@@ -149,6 +181,8 @@ class Hardtanh(_Activation):
         Lower bound.
     max_val : float, default 1
         Upper bound.
+    inplace : bool, default False
+        Write the result over what is given.
     """
 
     _operation = "hardtanh"
@@ -157,8 +191,8 @@ class Hardtanh(_Activation):
         "max_val",
     )
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.min_val = min_val
         self.max_val = max_val
 
@@ -220,7 +254,7 @@ class Hardshrink(_Activation):
         self.lambd = lambd
 
 
-class Threshold(_Activation):
+class Threshold(_InPlace):
     """x where it is above a threshold, elsewhere a fixed value.
 
     Parameters
@@ -229,6 +263,8 @@ class Threshold(_Activation):
         What x has to exceed.
     value : float
         What is put elsewhere.
+    inplace : bool, default False
+        Write the result over what is given.
     """
 
     _operation = "threshold"
@@ -237,8 +273,8 @@ class Threshold(_Activation):
         "value",
     )
 
-    def __init__(self, threshold: float, value: float) -> None:
-        super().__init__()
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__(inplace)
         self.threshold = threshold
         self.value = value
 

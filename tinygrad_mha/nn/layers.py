@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..engine import Tensor
+from ..engine.inplace import apply_
 from .module import Module, Parameter
 
 
@@ -156,6 +157,8 @@ class Dropout(Module):
     ----------
     p : float, default 0.5
         From 0 to 1.
+    inplace : bool, default False
+        Write the result over what is given.
 
     Examples
     --------
@@ -164,28 +167,44 @@ class Dropout(Module):
     tensor([1., 1., 1.])
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"Dropout: p is {p}, expected a probability from 0 to 1")
-        self.p = p
+        self.p, self.inplace = p, inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop, in training; pass `x` on as it is, in evaluation."""
+        if self.inplace and self.training:
+            return apply_(ops.dropout, x, (self.p,), {})
         return ops.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""
-        return f"p={self.p}"
+        return f"p={self.p}" + ", inplace=True" * self.inplace
 
 
 class ReLU(Module):
-    """max(x, 0), elementwise."""
+    """max(x, 0), elementwise.
+
+    Parameters
+    ----------
+    inplace : bool, default False
+        Write the result over what is given.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        y: Tensor = ops.relu(x)
+        y: Tensor = apply_(ops.relu, x, (), {}) if self.inplace else ops.relu(x)
         return y
+
+    def extra_repr(self) -> str:
+        """Options, for the printed form."""
+        return "inplace=True" * self.inplace
 
 
 class GELU(Module):

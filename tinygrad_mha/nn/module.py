@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,6 +59,8 @@ class Module:
 
     training: bool
     _hooks: HookSet | None = None
+    #: Names of the buffers, and whether a state holds them.
+    _buffers: Mapping[str, bool] = MappingProxyType({})
 
     def __init__(self) -> None:
         # the tag under which nodes of the graph remember this module, see engine.node.Scope
@@ -180,6 +183,63 @@ class Module:
         """Yield every parameter once."""
         return (parameter for _, parameter in self.named_parameters())
 
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Keep a tensor that is not learnt, such as a running mean, as an attribute.
+
+        Parameters
+        ----------
+        name : str
+            Of the attribute.
+        tensor : Tensor or None
+            Its value; None for one that there is not, or not yet.
+        persistent : bool, default True
+            Whether :meth:`state_dict` holds it.
+
+        Raises
+        ------
+        KeyError
+            The name is empty, has a dot, or is taken.
+        TypeError
+            The value is no tensor.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> module = tm.nn.Module()
+        >>> module.register_buffer("total", tm.zeros(2))
+        >>> module.state_dict()
+        {'total': tensor([0., 0.])}
+        """
+        if not name or "." in name:
+            raise KeyError(
+                f"register_buffer: {name!r} is no name of a buffer; it has none, or dots"
+            )
+        if hasattr(self, name) and name not in self._buffers:
+            raise KeyError(f"register_buffer: {type(self).__name__} has an attribute {name!r}")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"register_buffer: {name!r} is a {type(tensor).__name__}, expected a Tensor or None"
+            )
+        setattr(self, name, tensor)
+        self._buffers = {**self._buffers, name: persistent}
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """All buffers by their dotted path; a shared one under its first name only."""
+        return ((name, value) for name, value, _ in self._walk_buffers(prefix))
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Yield every buffer once."""
+        return (value for _, value in self.named_buffers())
+
+    def _walk_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor, bool]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix):
+            for name, persistent in module._buffers.items():
+                value = vars(module).get(name)
+                if isinstance(value, Tensor) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value, persistent
+
     def num_parameters(self) -> int:
         """How many numbers it learns."""
         return sum(p.data.size for p in self.parameters())
@@ -187,8 +247,12 @@ class Module:
     # -- state ------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All parameters by name, sharing memory with the module."""
-        return {name: p.detach() for name, p in self.named_parameters()}
+        """All parameters and persistent buffers by name, sharing memory with the module."""
+        return {name: tensor.detach() for name, tensor in self._named_state()}
+
+    def _named_state(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.named_parameters()
+        yield from ((name, value) for name, value, kept in self._walk_buffers() if kept)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
         """Copy values in by name.
@@ -206,7 +270,7 @@ class Module:
             Names are missing or unexpected, or shapes differ. The message lists all of them,
             and nothing has been changed.
         """
-        own = dict(self.named_parameters())
+        own = dict(self._named_state())
         for path, module in self.named_modules():
             state_dict = module._adapt_state(state_dict, f"{path}." if path else "")
         given = {name: np.asarray(plain(v)) for name, v in state_dict.items()}
@@ -222,10 +286,10 @@ class Module:
                 f"load_state_dict of {type(self).__name__} changed nothing:\n  "
                 + "\n  ".join(problems)
             )
-        for name, parameter in own.items():
+        for name, tensor in own.items():
             if name in given:
-                parameter.data[...] = given[name]
-                touch((parameter.data,))
+                tensor.data[...] = given[name]
+                touch((tensor.data,))
 
     def _adapt_state(self, state: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
         """Bring this module's part of a state, under `prefix`, to its own names and shapes.
@@ -256,10 +320,13 @@ class Module:
         return self
 
     def double(self: M) -> M:
-        """Convert every parameter to float64, in place; returns the module."""
+        """Convert every parameter and floating buffer to float64, in place; returns the module."""
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(np.float64)
             parameter.grad = None
+        for buffer in self.buffers():
+            if buffer.is_floating_point():
+                buffer.data = buffer.data.astype(np.float64)
         return self
 
     def extra_repr(self) -> str:

@@ -172,6 +172,7 @@ from .loss import (
     soft_margin_loss,
 )
 from .multi_head import combine_heads, self_attention
+from .names import takes_input
 from .normalize import log_softmax, masked_softmax, softmax, softmin
 from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from .pad import pad
@@ -533,3 +534,6 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+for _name in __all__:
+    globals()[_name] = takes_input(globals()[_name])

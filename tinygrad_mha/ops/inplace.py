@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Sample, Tensor, op
-from ..engine.inplace import apply_
+from ..engine.inplace import apply_, view_
 from ..engine.op import Value
 from ..engine.tensor import replay
 from .axes import Shape
@@ -28,8 +28,9 @@ from .elementwise import (
 from .index import getitem, is_basic, plain_index, put_at, two_steps
 from .products import addmm, baddbmm
 from .random import Generator, draws_from
+from .rearrange import squeeze, t
 from .scatter import scatter, scatter_add, scatter_reduce
-from .shape import sum_to
+from .shape import sum_to, transpose, unsqueeze
 from .slices import index_add, index_copy, index_fill, index_put, masked_scatter
 
 _row = ((getitem, (1,)),)
@@ -164,6 +165,17 @@ def _in_place(operation: Any) -> Any:
     return method
 
 
+def _view_in_place(name: str, operation: Any) -> Any:
+    """Make the in-place method of a function that gives a view."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return view_(f"{name}_", operation, self, args, kwargs)
+
+    method.__name__ = f"{name}_"
+    method.__doc__ = f"In-place version of :meth:`{name}`; returns the tensor itself."
+    return method
+
+
 def _augmented(operation: Any) -> Any:
     def method(self: Tensor, other: Any) -> Tensor:
         return apply_(operation, self, (other,), {})
@@ -178,6 +190,12 @@ _COMPOSED: tuple[Any, ...] = (
 )  # fmt: skip
 for _method in (copy_, zero_, fill_, uniform_, normal_, bernoulli_, *map(_in_place, _COMPOSED)):
     setattr(Tensor, _method.__name__, _method)
+_VIEWS: dict[str, Any] = {
+    "squeeze": squeeze, "swapaxes": transpose, "swapdims": transpose, "t": t,
+    "transpose": transpose, "unsqueeze": unsqueeze,
+}  # fmt: skip
+for _name, _operation in _VIEWS.items():
+    setattr(Tensor, f"{_name}_", _view_in_place(_name, _operation))
 _AUGMENTED: dict[str, Any] = {
     "add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": floor_divide,
     "mod": remainder, "pow": pow, "and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor,

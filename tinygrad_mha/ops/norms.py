@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import touch
 from ..engine.op import plain
 from .axes import Shape
 from .elementwise import exp, log, relu, sqrt, where
@@ -299,6 +300,7 @@ def _follow(running: Any, new: np.ndarray, momentum: float) -> None:
     """Move a running value towards a new one, in place."""
     values = plain(running)
     values += (momentum * (new - values)).astype(values.dtype)
+    touch((values,))
 
 
 def _channels(name: str, input: Any, **factors: Any) -> None:
