@@ -1,9 +1,8 @@
 """Derivatives of functions: ``tm.func.grad(f)`` is again a function, which can be differentiated.
 
-Everything here is made of one thing, the vector-Jacobian product of the engine, and
-of the fact that with ``create_graph`` it can be differentiated too. The forward mode
-is two backward passes: u ↦ Jᵀu is linear, so *its* transpose, applied to v, is J v
-(Townsend 2017, "A new trick for calculating Jacobian vector products").
+Everything here is made of two things, the engine's walk backward and its walk forward
+(:mod:`tinygrad_mha.engine.forward`), and of the fact that with ``create_graph`` either can
+be differentiated too.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .engine import Tensor, enable_grad
+from .engine import Tensor, enable_grad, push_forward
 from .engine import grad as _engine_grad
 
 Function = Callable[..., Any]
@@ -205,6 +204,8 @@ def jvp(
 ) -> tuple[Tensor, Tensor]:
     """Run `f` and return its value and J v: how it changes in the direction v.
 
+    This is forward mode: the tangents go through the operations in the order in which they ran.
+
     Parameters
     ----------
     f : callable
@@ -236,14 +237,7 @@ def jvp(
     with _Inside() as nested:
         keep = nested or any(x.requires_grad for x in (*primals, *tangents))
         inputs, out = _run(f, primals, {}, range(len(primals)))
-        with enable_grad():
-            u = Tensor(np.zeros(out.shape, out.dtype), True)
-            pulled = _vjp(out, inputs, u, keep=True)  # Jᵀu, as a function of u
-            along = sum(
-                (ops.sum(g * t) for g, t in zip(pulled, tangents, strict=True)),
-                start=Tensor(np.zeros((), out.dtype)),
-            )
-        (tangent,) = _vjp(along, [u], Tensor(np.ones((), out.dtype)), keep)
+        tangent = push_forward(out, inputs, tangents, create_graph=keep)
         return (out if keep else out.detach()), tangent
 
 

@@ -2,13 +2,15 @@
 
 Read in this order: :mod:`.tensor` (the value), :mod:`.node` (what a tensor
 remembers of its making), :mod:`.op` (how an operation is defined, registered
-and run), :mod:`.backward` (how a gradient walks back), :mod:`.modes` (the
-switches), :mod:`.hooks` and :mod:`.function` (the user's own part),
+and run), :mod:`.backward` (how a gradient walks back), :mod:`.forward` (how a
+tangent walks forward), :mod:`.modes` (the switches), :mod:`.hooks` and
+:mod:`.function` (the user's own part),
 :mod:`.memory` and :mod:`.inplace` (writing into tensors), :mod:`.promotion` (dtypes),
 :mod:`.gradcheck` (how all of it is held to account).
 """
 
 from .backward import Flow, Step, backward, grad, steps
+from .forward import push_forward
 from .function import Function
 from .gradcheck import gradcheck, gradgradcheck
 from .hooks import Handle
@@ -48,6 +50,7 @@ __all__ = [
     "is_grad_enabled",
     "no_grad",
     "op",
+    "push_forward",
     "record_origin",
     "set_grad_enabled",
     "steps",
