@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..engine import Frame, Node, Step, Tensor
-from .data import Attention, BackwardStep, Edge, Module, Saved, Summary, Trace, Vertex
+from .data import Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
 from .lanes import Region, attention, head_axes, regions
+from .measure import norm, summary
 from .replay import Replay, replay
 from .unfold import unfold
 
@@ -179,7 +180,7 @@ class _Recorder:
         self.numbers: dict[Any, int] = {}  # node, or id of a leaf or constant, to vertex
         self.axes = head_axes(replayed)
         self.flows = {
-            (replayed.original[step.node], i): float(np.linalg.norm(flow.gradient))
+            (replayed.original[step.node], i): norm(flow.gradient)
             for step in replayed.steps
             for i, flow in zip(_positions(step.node), step.flows, strict=True)
         }
@@ -340,13 +341,13 @@ class _Recorder:
                     self._number(node.inputs[i]),
                     flow.input,
                     flow.rule.text if flow.rule else "",
-                    float(np.linalg.norm(flow.gradient)),
+                    norm(flow.gradient),
                     flow.accumulated,
                 )
             )
         return BackwardStep(
             self.numbers[node],
-            float(np.linalg.norm(step.incoming)),
+            norm(step.incoming),
             flows,
             tuple(node.op.saved_names) if step.freed else (),
             self.replayed.step_seconds[turn] if self.replayed.step_seconds else None,
@@ -361,21 +362,3 @@ def _positions(node: Node) -> list[int]:
 def _short(value: Any) -> str:
     text = repr(value) if not isinstance(value, np.ndarray) else f"array{value.shape}"
     return text if len(text) <= 40 else text[:39] + "…"
-
-
-def summary(array: np.ndarray) -> Summary:
-    """An array in a few numbers, over its finite elements."""
-    numbers = np.asarray(array, np.float64).reshape(-1)
-    finite = numbers[np.isfinite(numbers)]
-    nans, infinities = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
-    if finite.size == 0:
-        return Summary(None, None, None, None, None, nans, infinities)
-    return Summary(
-        float(finite.mean()),
-        float(finite.std()),
-        float(finite.min()),
-        float(finite.max()),
-        float(np.sqrt(np.vdot(finite, finite))),
-        nans,
-        infinities,
-    )
