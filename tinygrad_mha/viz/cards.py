@@ -21,13 +21,15 @@ def card(
     """A box of two lines: what it is, and its numbers."""
     below = "&#160;&#160;&#160;".join(details)
     second = (
-        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">&#160;{below}&#160;</FONT></TD></TR>' if below else ""
+        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">&#160;{below}&#160;</FONT></TD></TR>'
+        if below
+        else ""
     )
     kind = f'<FONT POINT-SIZE="9" COLOR="{t.faint}">&#160; {beside}</FONT>' if beside else ""
     return (
         f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" STYLE="ROUNDED" '
-        f'BGCOLOR="{fill}" COLOR="{outline}"><TR><TD>&#160;<B>{title}</B>{kind}&#160;</TD></TR>{second}'
-        "</TABLE>>"
+        f'BGCOLOR="{fill}" COLOR="{outline}">'
+        f"<TR><TD>&#160;<B>{title}</B>{kind}&#160;</TD></TR>{second}</TABLE>>"
     )
 
 
@@ -39,6 +41,11 @@ def chip(t: Theme, says: str) -> str:
         f'BGCOLOR="{t.op}" COLOR="{t.line}"><TR>{ports}</TR><TR><TD COLSPAN="3">{says}</TD></TR>'
         "</TABLE>"
     )
+
+
+def plain_table(rows: str) -> str:
+    """A table of which only its contents are seen."""
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{rows}</TABLE>'
 
 
 def alone(inner: str) -> str:
@@ -60,10 +67,8 @@ def passed(inner: str, width: int, room: int, values: str) -> str:
             f'<TD PORT="v" BORDER="1" SIDES="L" COLOR="{values}" WIDTH="2"></TD>'
             '<TD WIDTH="6" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
         )
-    return (
-        '<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>'
-        f'{side}<TD PORT="m" WIDTH="{width}">{inner}</TD>{right}</TR></TABLE>>'
-    )
+    row = f'<TR>{side}<TD PORT="m" WIDTH="{width}">{inner}</TD>{right}</TR>'
+    return alone(plain_table(row))
 
 
 def bar(
@@ -96,7 +101,7 @@ def bar(
     )
     ports = "".join(middle(port, width, 2) for port, width in lanes)
     rows = [
-        f'<TR><TD><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{row}</TR></TABLE></TD></TR>'
+        f"<TR><TD>{plain_table(f'<TR>{row}</TR>')}</TD></TR>"
         for row in ((words, ports) if above else (ports, words))
     ]
     return (
@@ -120,7 +125,9 @@ def lane_head(
 ) -> str:
     """A lane's title, its numbers, and head i's own matrices in a row, each with a port."""
     stats = f"entropy {lane.entropy:.2f}&#160;&#160; peak {lane.peak:.2f}"
-    shares = f"self {lane.to_self:.2f}&#160; prev {lane.to_previous:.2f}&#160; first {lane.to_first:.2f}"
+    shares = (
+        f"self {lane.to_self:.2f}&#160; prev {lane.to_previous:.2f}&#160; first {lane.to_first:.2f}"
+    )
     faint = f'<FONT POINT-SIZE="9" COLOR="{t.faint}">'
     rows = [f'<FONT POINT-SIZE="13" COLOR="{colour}"><B>head {lane.head + 1}</B></FONT>']
     if lane.weights:
@@ -140,7 +147,7 @@ def lane_head(
     return (
         f'<<TABLE BORDER="0" CELLSPACING="{1 if compact else 2}" CELLPADDING="0">'
         '<TR><TD><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>'
-        f'{middle("t", width, 1)}</TR></TABLE></TD></TR>{below}</TABLE>>'
+        f"{middle('t', width, 1)}</TR></TABLE></TD></TR>{below}</TABLE>>"
     )
 
 
@@ -201,11 +208,10 @@ def heatmap(lane: Lane, colour: str, picture: Picture, beside: int) -> str:
             f'<TR><TD BGCOLOR="#0a0b0c" WIDTH="{max(24, round(wide * side))}" '
             f'HEIGHT="{max(24, round(high * side))}" FIXEDSIZE="TRUE"></TD></TR>'
         )
-    side = f'<TD WIDTH="{beside}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>' if beside > 0 else ""
-    return (
-        f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{side}<TD><TABLE BORDER="1" '
-        f'COLOR="{colour}" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0" '
-        f'BGCOLOR="{t.paper}">{inner}</TABLE></TD>{side}</TR></TABLE>'
+    gap = f'<TD WIDTH="{beside}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>' if beside > 0 else ""
+    return plain_table(
+        f'<TR>{gap}<TD><TABLE BORDER="1" COLOR="{colour}" CELLBORDER="0" CELLSPACING="1" '
+        f'CELLPADDING="0" BGCOLOR="{t.paper}">{inner}</TABLE></TD>{gap}</TR>'
     )
 
 

@@ -90,15 +90,15 @@ class Drawing:
         broken = vertex.value is not None and (vertex.value.nans or vertex.value.infinities)
         return fill, t.alarm if broken else outline
 
-    def arrow(
-        self, graph: Any, tail: str, head: str, gradient: float | None, **look: str
-    ) -> None:
+    def arrow(self, graph: Any, tail: str, head: str, gradient: float | None, **look: str) -> None:
         """Draw a value's way, its gradient's way back, or both."""
         if self.picture.direction != "backward":
             graph.edge(self._beside(tail, "w"), self._beside(head, "w"), **look)
         if self.picture.direction != "forward":
             self.flows.append(gradient)
-            kept = {k: v for k, v in look.items() if k in ("weight", "xlabel", "arrowtail", "minlen")}
+            kept = {
+                k: v for k, v in look.items() if k in ("weight", "xlabel", "arrowtail", "minlen")
+            }
             look = {**kept, **self.scale.style(gradient)}
             graph.edge(self._beside(tail, "e"), self._beside(head, "e"), dir="back", **look)
 
@@ -137,7 +137,8 @@ class Drawing:
 
     def _frame_label(self, path: str, kind: str) -> str:
         name, beside = (kind, "") if path in ("", kind) else (path, kind)
-        faint = f'<FONT POINT-SIZE="10" COLOR="{self.theme.faint}">&#160;&#160;&#160;&#160; {label(beside)}</FONT>'
+        kind = "&#160;" * 4 + label(beside)
+        faint = f'<FONT POINT-SIZE="10" COLOR="{self.theme.faint}">{kind}</FONT>'
         return (
             f'<<FONT POINT-SIZE="11" COLOR="{self.theme.ink}"><B>{label(name, 60)}</B></FONT>'
             f"{faint if beside else ''}>"

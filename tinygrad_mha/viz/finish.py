@@ -6,6 +6,7 @@ so no name can look like the beginning of an element.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -100,7 +101,9 @@ def _steps(lane: Lane) -> list[list[int]]:
     largest = max(map(max, lane.weights), default=0.0) or 1.0
 
     def step(weight: float, seen: bool) -> int:
-        return round(min(1.0, weight / largest) * _STEPS) if seen and weight == weight else -1
+        if not seen or math.isnan(weight):
+            return -1
+        return round(min(1.0, weight / largest) * _STEPS)
 
     return [
         [step(w, seen) for w, seen in zip(row, allowed, strict=True)]
@@ -109,7 +112,7 @@ def _steps(lane: Lane) -> list[list[int]]:
 
 
 def _titles_over_arrows(svg: str) -> str:
-    """Write the frames' titles last, with a rim of the frame's colour: no arrow strikes them out."""
+    """Write frames' titles last, with a rim of the frame's colour: no arrow strikes them out."""
     titles: list[str] = []
 
     def lift(frame: re.Match[str]) -> str:
@@ -117,7 +120,9 @@ def _titles_over_arrows(svg: str) -> str:
         texts: Sequence[str] = re.findall(r"<text .*?</text>\n", frame[0], re.S)
         if fill is None or not texts:
             return frame[0]
-        rim = f'<g paint-order="stroke" stroke="{fill[1]}" stroke-width="4" stroke-linejoin="round">'
+        rim = (
+            f'<g paint-order="stroke" stroke="{fill[1]}" stroke-width="4" stroke-linejoin="round">'
+        )
         titles.append(rim + "".join(texts) + "</g>\n")
         return re.sub(r"<text .*?</text>\n", "", frame[0], flags=re.S)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from . import cards
@@ -98,9 +99,7 @@ class HeadLanes:
             self._arrow(graph, f"{self.key}_in:rest:s", f"{strip}:n", sent, **below)
             self._arrow(graph, f"{strip}:s", f"{self.key}_sum:rest:n", out, weight="50")
 
-    def _arrow(
-        self, graph: Any, tail: str, head: str, gradient: float | None, **look: str
-    ) -> None:
+    def _arrow(self, graph: Any, tail: str, head: str, gradient: float | None, **look: str) -> None:
         self.drawing.arrow(graph, tail, head, gradient, **look)
 
     def _colour(self, head: int) -> str:
@@ -140,7 +139,8 @@ class HeadLanes:
             details.append(f"‖∇‖ {words(drawing.gradient_of(out.id))}")
         faint = "&#160;&#160; ".join(details)
         sign = "Σ heads" if attention.combined else "[ heads ] side by side"
-        says = f'<B>{sign}</B><FONT POINT-SIZE="9" COLOR="{self.theme.faint}">&#160;&#160; {faint}</FONT>'
+        small = f'<FONT POINT-SIZE="9" COLOR="{self.theme.faint}">&#160;&#160; {faint}</FONT>'
+        says = f"<B>{sign}</B>{small}"
         fill, outline = drawing.paint(out)
         return cards.bar(
             self.theme, [("out", says)], self.columns(), above=False, fill=fill, outline=outline
@@ -158,9 +158,7 @@ class HeadLanes:
         with graph.subgraph(name=f"cluster_{key}") as frame:
             frame.attr(style="rounded,dashed,filled", color=colour, fillcolor=t.paper,
                        penwidth="1.4", margin="5" if compact else "9", label="")  # fmt: skip
-            frame.node(
-                f"{key}_head", cards.lane_head(t, lane, names, colour, compact, self.width)
-            )
+            frame.node(f"{key}_head", cards.lane_head(t, lane, names, colour, compact, self.width))
             chain = [f"{key}_head"]
             passing = self._field, self._passage, self._values_line(lane)
             if self.before:
@@ -178,7 +176,7 @@ class HeadLanes:
             frame.node(f"{key}_out", cards.share(t, self.attention, lane, colour, compact))
             chain.append(f"{key}_out")
             # an unseen line keeps the boxes under each other
-            for above, below in zip(chain, chain[1:], strict=False):
+            for above, below in pairwise(chain):
                 frame.edge(above, below, style="invis", weight="100")
             self._inner_arrows(frame, key, chain, lane, weights)
         return f"{key}_head", f"{key}_out"
@@ -208,7 +206,7 @@ class HeadLanes:
                 tail = f"{key}_head:p{k}:s"
                 self._arrow(frame, tail, chain[1] + ports.get(k, ""), norm, weight="0")
         passed = [box for box in chain if box.endswith(("_scores", "_map"))]
-        for above, below in zip(chain[1:], chain[2:], strict=False):
+        for above, below in pairwise(chain[1:]):
             tail = f"{above}:m:s" if above in passed else above
             head = f"{below}:m:n" if below in passed else below
             norm = lane.gradient if below == f"{key}_out" else weights
@@ -216,7 +214,7 @@ class HeadLanes:
         if values is None:
             return
         way = [f"{key}_head:p{values}:s", *passed, f"{key}_pool:e"]
-        for i, (above, below) in enumerate(zip(way, way[1:], strict=False)):
+        for i, (above, below) in enumerate(pairwise(way)):
             tail = f"{above}:v:s" if above in passed else above
             head = f"{below}:v:n" if below in passed else below
             ends = {"arrowhead": "none"} if below in passed else {}
@@ -248,8 +246,8 @@ class HeadLanes:
                     f'POINT-SIZE="9" COLOR="{t.faint}">{number(lane.contribution)}</FONT></TD></TR>'
                 )
             tables.append(
-                f'<TD VALIGN="TOP"><TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0">{"".join(rows)}'
-                "</TABLE></TD>"
+                '<TD VALIGN="TOP"><TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0">'
+                f"{''.join(rows)}</TABLE></TD>"
             )
         unnamed = len(self.rest) - len(named)
         title = f"{len(self.rest)} more heads" + (f", {unnamed} unnamed" if unnamed else "")

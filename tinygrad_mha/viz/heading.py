@@ -60,7 +60,9 @@ def _proofs(data: Trace, scene: Scene) -> list[tuple[str, bool]]:
     for attention in every:
         where = "" if attention.module is None else data.modules[attention.module].path
         words = label(attention.proof.words(), 200)
-        found.append((f"{label(where, 60)}&#160; {words}" if where else words, attention.proof.holds))
+        found.append(
+            (f"{label(where, 60)}&#160; {words}" if where else words, attention.proof.holds)
+        )
     return found
 
 
@@ -78,8 +80,8 @@ def _legend(drawing: Drawing) -> list[str]:
     t = picture.colours
 
     def words(says: str, cells: str = "") -> _Entry:
-        text = f'<TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">{says}&#160;&#160;</FONT></TD>'
-        return _Entry(cells + text, len(says) + 6)
+        text = _faint(t.faint, f"{says}&#160;&#160;", 9)
+        return _Entry(f'{cells}<TD ALIGN="LEFT">{text}</TD>', len(says) + 6)
 
     def swatch(fill: str, outline: str, says: str) -> _Entry:
         return words(
@@ -131,7 +133,9 @@ def _legend(drawing: Drawing) -> list[str]:
         rows[-1] += entry.cells
         spare[-1] = max(0, spare[-1] - entry.letters)
     # a short row would be stretched to the width of the others: the last cell takes that
-    filled = [f"{row}<TD WIDTH=\"{round(left * 4)}\"></TD>" for row, left in zip(rows, spare, strict=True)]
+    filled = [
+        f'{row}<TD WIDTH="{round(left * 4)}"></TD>' for row, left in zip(rows, spare, strict=True)
+    ]
     return [
         f'<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>{row}</TR></TABLE>'
         for row in filled

@@ -32,8 +32,7 @@ def part(data: Trace, path: str) -> Trace:
         names = sorted({m.path for m in data.modules} - {""})
         near = [n for n in names if path.rpartition(".")[2] in n] or names
         raise ValueError(
-            f"module is {path!r}; no module of that name ran. Some that did: "
-            + ", ".join(near[:8])
+            f"module is {path!r}; no module of that name ran. Some that did: " + ", ".join(near[:8])
         )
     inside = set(roots)
     for module in data.modules:  # a call stands behind the one around it
@@ -86,7 +85,9 @@ def part(data: Trace, path: str) -> Trace:
             replace(
                 step,
                 vertex=number[step.vertex],
-                flows=[(number[to], *rest) for to, *rest in step.flows if to in number],
+                flows=[
+                    (number[f[0]], f[1], f[2], f[3], f[4]) for f in step.flows if f[0] in number
+                ],
             )
             for step in data.steps
             if step.vertex in members

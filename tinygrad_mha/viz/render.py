@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Literal
 
 from .data import Trace
 from .dot import draw, part_of
@@ -132,6 +133,7 @@ def _typeset(svg: str, picture: Picture, kind: str) -> bytes:
     """Make a page of exactly one picture, in vectors, with the letters it needs inside."""
     import typst
 
+    form: Literal["pdf", "png"] = "pdf" if kind == "pdf" else "png"
     fonts = typst.Fonts()
     alike = {"Arial", "Helvetica", "Liberation Sans", "Arimo"}
     if not alike & set(fonts.families()):
@@ -149,6 +151,6 @@ def _typeset(svg: str, picture: Picture, kind: str) -> bytes:
     )
     ppi = _SCREEN if asked is None else _PRINT
     made = typst.compile(
-        source.encode(), format=kind, ppi=float(ppi), sys_inputs={"svg": svg}, font_paths=fonts
+        source.encode(), format=form, ppi=float(ppi), sys_inputs={"svg": svg}, font_paths=fonts
     )
     return bytes(made)

@@ -65,7 +65,9 @@ def arrange(data: Trace, lanes: bool, depth: int | None = None) -> Scene:
     )
     if lanes:
         scene.attentions = [
-            a for a in data.attentions if a.module is None or scene.open.issuperset(chains[a.module])
+            a
+            for a in data.attentions
+            if a.module is None or scene.open.issuperset(chains[a.module])
         ]
     folds = _folds(data, chains, scene.open, first)
     inside = {v: a for a in scene.attentions for v in a.vertices}
@@ -158,9 +160,7 @@ def _folds(
     return found
 
 
-def _place(
-    vertex: Vertex, data: Trace, scene: Scene, folds: list[tuple[int, int] | None]
-) -> str:
+def _place(vertex: Vertex, data: Trace, scene: Scene, folds: list[tuple[int, int] | None]) -> str:
     """Key of an operation: its outermost folded module, or itself."""
     fold = None if vertex.module is None else folds[vertex.module]
     if fold is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -83,15 +85,30 @@ def trace(
         output, model = _call(output, model), output
     outputs = list(_tensors(output))
     seeds = _seeds(outputs, gradient)
+    stands_for: dict[Node, Node] = {}
 
     def record(what: list[Tensor]) -> Trace:
         replayed = replay(what, seeds, record_time)
         recorder = _Recorder(replayed, model, list(tokens or []), batch, elements)
+        recorder.stands_for = stands_for
         return recorder.record(what, title)
 
-    steps = unfold(outputs)
-    as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
-    return Graph(record(steps), None if as_ran else record(outputs))
+    with _uncollected():
+        steps = unfold(outputs, stands_for)
+        as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
+        return Graph(record(steps), None if as_ran else record(outputs))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many objects without the collector looking through all of them again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _call(model: Callable[..., Any], inputs: Any) -> list[Tensor]:
@@ -168,6 +185,7 @@ class _Recorder:
     ) -> None:
         self.replayed, self.tokens, self.batch, self.elements = replayed, tokens, batch, elements
         self.model = model
+        self.stands_for: dict[Node, Node] = {}  # for a step of a fused operation, that one
         self.paths: dict[int, str] = {}
         self.names: dict[int, str] = {}
         if model is not None:
@@ -179,10 +197,10 @@ class _Recorder:
         self.edges: list[Edge] = []
         self.numbers: dict[Any, int] = {}  # node, or id of a leaf or constant, to vertex
         self.axes = head_axes(replayed)
-        self.flows = {
+        self.flows = {  # norms, by who sent them and as the gradient of which input
             (replayed.original[step.node], i): norm(flow.gradient)
             for step in replayed.steps
-            for i, flow in zip(_positions(step.node), step.flows, strict=True)
+            for i, flow in zip(step.node.wanted, step.flows, strict=True)
         }
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
@@ -242,7 +260,7 @@ class _Recorder:
                     Saved(name, array.shape, array.nbytes)
                     for name, array in self.replayed.saved[node]
                 ],
-                freed=node.saved is None,
+                freed=self.stands_for.get(node, node).saved is None,
                 seconds=self.replayed.seconds.get(node),
             )
         )
@@ -295,7 +313,7 @@ class _Recorder:
     def _whole(self, array: np.ndarray) -> list[float] | None:
         if array.size > self.elements:
             return None
-        return [float(x) for x in array.reshape(-1)]
+        return np.asarray(array, np.float64).reshape(-1).tolist()
 
     def _module(self, frame: Frame | None) -> int | None:
         """Number of the module call, and of all around it, given out from the outside in."""
@@ -335,13 +353,13 @@ class _Recorder:
     def _step(self, turn: int, step: Step) -> BackwardStep:
         node = self.replayed.original[step.node]
         flows = []
-        for i, flow in zip(_positions(step.node), step.flows, strict=True):
+        for i, flow in zip(step.node.wanted, step.flows, strict=True):
             flows.append(
                 (
                     self._number(node.inputs[i]),
                     flow.input,
                     flow.rule.text if flow.rule else "",
-                    norm(flow.gradient),
+                    self.flows[node, i],
                     flow.accumulated,
                 )
             )
@@ -352,11 +370,6 @@ class _Recorder:
             tuple(node.op.saved_names) if step.freed else (),
             self.replayed.step_seconds[turn] if self.replayed.step_seconds else None,
         )
-
-
-def _positions(node: Node) -> list[int]:
-    """Which inputs the flows of a step belong to, in order."""
-    return node.wanted
 
 
 def _short(value: Any) -> str:
