@@ -88,8 +88,38 @@ def test_hostile_names_are_only_text(name: str, tmp_path: Path) -> None:
         assert table.replace("\n", "").isprintable()  # and none steers the terminal
         page = graph.to_html()
         assert page.count("</script>") == 2  # the data's and the program's own
-        for suffix in ("svg", "dot", "json", "html"):
+        for suffix in ("svg", "dot", "json", "html", "png"):
             graph.save(tmp_path / f"g.{suffix}")
+        assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+        read_back = render_module._layout((tmp_path / "g.dot").read_text(), "svg").decode()
+        safe(read_back)  # whoever draws the DOT elsewhere is safe too
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])
+def test_hostile_names_in_every_kind_of_picture(name: str) -> None:
+    graph = hostile_model(name or "empty")
+    path = graph.data.modules[0].path
+    for options in (
+        {"module": path, "direction": "both"},
+        {"depth": 0},
+        {"heads": "fused", "direction": "backward"},
+        {"head": 1, "size": "column"},
+    ):
+        safe(graph.to_svg(**options))
+
+
+def test_text_that_looks_like_what_finishing_looks_for_stays_text() -> None:
+    for name in (
+        '<text y="1" baseline-shift="sub"',
+        '<polygon fill="#e9ecef"',
+        "<title>a0_0_map</title><polygon",
+        "</g>\n</svg>",
+        'width="1pt"',
+    ):
+        svg = attention([name[:7], "b"], title=name).to_svg()
+        safe(svg)
+        shown = " ".join(texts(svg)).replace("\xa0", " ")
+        assert name.replace("\n", "⟨a⟩")[:20] in shown
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])

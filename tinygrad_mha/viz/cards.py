@@ -25,7 +25,11 @@ def card(
         if below
         else ""
     )
-    kind = f'<FONT POINT-SIZE="9" COLOR="{t.faint}">&#160; {beside}</FONT>' if beside else ""
+    kind = (
+        f'<FONT POINT-SIZE="9" COLOR="{t.faint}">&#160;&#160;&#160; {beside}</FONT>'
+        if beside
+        else ""
+    )
     return (
         f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" STYLE="ROUNDED" '
         f'BGCOLOR="{fill}" COLOR="{outline}">'

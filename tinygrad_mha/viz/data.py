@@ -15,6 +15,9 @@ from typing import Any
 #: Of the JSON form.
 VERSION = 2
 
+#: Name of a tensor that wants a gradient and is no parameter of the model.
+LEAF = "leaf"
+
 
 @dataclass
 class Summary:

@@ -100,6 +100,8 @@ class Drawing:
                 k: v for k, v in look.items() if k in ("weight", "xlabel", "arrowtail", "minlen")
             }
             look = {**kept, **self.scale.style(gradient)}
+            if "xlabel" in look and not self.lanes:  # room is made for a label; lanes want none
+                look["label"] = look.pop("xlabel")
             graph.edge(self._beside(tail, "e"), self._beside(head, "e"), dir="back", **look)
 
     def _beside(self, end: str, side: str) -> str:
@@ -227,7 +229,7 @@ class Drawing:
             rule = edges[0].rule
             told = self.picture.direction == "backward" and look["weight"] != "0"
             if told and rule and len(drawn) <= _RULES:
-                look["xlabel"] = graphviz.escape(f"{visible(rule)}      ")
+                look["xlabel"] = graphviz.escape(f"  {visible(rule)}      ")
             self.arrow(self.graph, tail, end, together(e.gradient for e in edges), **look)
 
     def _ranks(self, edges: Iterable[Edge]) -> dict[str, int]:

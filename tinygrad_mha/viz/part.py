@@ -101,4 +101,7 @@ def _as_input(data: Trace, vertex: Vertex) -> Vertex:
     if vertex.kind != "op":
         return vertex
     where = "" if vertex.module is None else data.modules[vertex.module].path
-    return replace(vertex, kind="input", name=where.rpartition(".")[2] or vertex.symbol, heads=None)
+    outer, _, name = where.rpartition(".")
+    if name.isdigit():  # one of a list: a number alone says nothing
+        name = f"{outer.rpartition('.')[2]}.{name}".lstrip(".")
+    return replace(vertex, kind="input", name=name or vertex.symbol, heads=None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .data import Attention, Trace, Vertex
+from .data import LEAF, Attention, Trace, Vertex
 
 #: Operations up to which a graph without attention is drawn whole.
 READABLE = 150
@@ -92,7 +92,7 @@ def arrange(data: Trace, lanes: bool, depth: int | None = None) -> Scene:
             key = f"v{vertex.id}"
             scene.singles[key] = vertex.id
             user = data.vertices[users[vertex.id][0]] if vertex.id in users else vertex
-            outside = vertex.kind == "input" or user.module is None
+            outside = vertex.kind == "input" or vertex.name == LEAF or user.module is None
             inner = [] if outside else [m for m in chains[user.module or 0] if m in scene.open]
             scene.parents[key] = inner[-1] if inner else None
         scene.shown[vertex.id] = key
@@ -194,7 +194,7 @@ def _swallowed(
     if vertex.id not in users:
         return False
     keys = [scene.shown.get(user) for user in users[vertex.id]]
-    if vertex.kind == "input":  # data is shown, but for a mask that only the lanes use
+    if vertex.kind == "input" and vertex.dtype != "bool":  # data is shown, but for masks
         return all(user in inside for user in users[vertex.id])
     return all(key is None or key in scene.boxes or key.startswith("a") for key in keys)
 

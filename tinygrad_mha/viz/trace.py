@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Frame, Node, Step, Tensor
-from .data import Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
+from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
 from .lanes import Region, attention, head_axes, regions
 from .measure import norm, summary
@@ -294,7 +294,7 @@ class _Recorder:
                 id=number,
                 kind="parameter" if leaf else "constant" if scalar else "input",
                 name=self.names.get(
-                    id(source), "leaf" if leaf else _short(array) if scalar else slot
+                    id(source), LEAF if leaf else _short(array) if scalar else slot
                 ),
                 symbol="",
                 formula="",

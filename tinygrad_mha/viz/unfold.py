@@ -16,9 +16,7 @@ from ..engine.modes import thread
 from .replay import ancestors, call
 
 
-def unfold(
-    outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None
-) -> list[Tensor]:
+def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None) -> list[Tensor]:
     """Compute tensors again, with the steps of every fused operation recorded.
 
     Parameters
