@@ -62,6 +62,15 @@ def test_a_trace_does_not_need_what_backward_has_freed_nor_change_it() -> None:
     assert after == before
 
 
+def test_steps_of_a_fused_operation_are_freed_when_it_is() -> None:
+    x = tm.randn(1, 3, 4, requires_grad=True)
+    loss = (tm.nn.functional.scaled_dot_product_attention(x, x, x) * 2.0).sum()
+    assert not any(v.freed for v in tm.viz.trace(loss).data.vertices)
+    loss.backward()
+    freed = {v.name for v in tm.viz.trace(loss).data.vertices if v.freed}
+    assert {"softmax", "matmul"} <= freed
+
+
 def test_memory_is_told_of_values_and_of_what_is_kept_for_backward() -> None:
     x = tm.tensor([2.0, 3.0], requires_grad=True)
     data = tm.viz.trace((x * x).sum()).data

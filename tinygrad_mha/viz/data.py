@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 #: Of the JSON form.
 VERSION = 2
+
+#: Name of a tensor that wants a gradient and is no parameter of the model.
+LEAF = "leaf"
 
 
 @dataclass
@@ -357,17 +360,28 @@ class Trace:
 
     def to_json(self) -> str:
         """Write it as JSON; the same trace gives the same bytes."""
-        return json.dumps(_finite(asdict(self)), ensure_ascii=True, separators=(",", ":"))
+        try:  # mostly every number is finite, and looking at each takes longer than writing them
+            return _write(self)
+        except ValueError:
+            return _write(_finite(self))
 
 
 def _size(difference: float) -> str:
     return f"{difference:.0e}" if difference else "0"
 
 
+def _write(value: Any) -> str:
+    return json.dumps(
+        value, ensure_ascii=True, separators=(",", ":"), allow_nan=False, default=vars
+    )
+
+
 def _finite(value: Any) -> Any:
     """JSON has no nan and no infinity: they become strings, so that they are seen."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

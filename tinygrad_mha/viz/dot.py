@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import graphviz
 
-from .data import Attention, Lane, Trace
-from .text import label, number, shape, token
-from .theme import Theme, viridis
-from .view import View, arrange
-
-#: Lanes drawn side by side; of more heads those that contribute most are drawn.
-MOST_LANES = 8
+from .cards import card
+from .data import Edge, Trace, Vertex
+from .flow import Scale, norm_of, together, words
+from .head_lanes import HeadLanes
+from .heading import heading
+from .part import part
+from .picture import Picture
+from .scene import arrange
+from .text import label, number, seconds, shape, visible
 
 _FONT = "Arial"  # graphviz-pure brings metrics for it; browsers everywhere have a like one
 
+#: Arrows up to which a backward picture writes the rule beside each.
+_RULES = 40
 
-def draw(data: Trace, lanes: bool, theme: Theme) -> str:
+
+def draw(data: Trace, picture: Picture) -> str:
     """Write the whole picture."""
-    return _Drawing(data, arrange(data, lanes), theme).source()
+    return Drawing(data, picture).source()
 
 
-class _Drawing:
+def part_of(data: Trace, picture: Picture) -> Trace:
+    """The trace that a picture draws: all of it, or one module's."""
+    return data if picture.module is None else part(data, picture.module)
+
+
+class Drawing:
     """One picture in the making."""
 
-    def __init__(self, data: Trace, view: View, theme: Theme) -> None:
-        self.data, self.view, self.theme = data, view, theme
+    def __init__(self, data: Trace, picture: Picture) -> None:
+        self.data, self.picture, self.theme = data, picture, picture.colours
+        self.scene = arrange(data, picture.heads == "lanes", picture.depth)
+        self.scale = Scale(data, self.theme)
+        self.flows: list[float | None] = []
         self.graph = graphviz.Digraph("trace")
+        self.lanes = {f"a{a.id}": HeadLanes(self, a) for a in self.scene.attentions}
+        self.inside: dict[int | None, list[str]] = {}
+        for key, parent in self.scene.parents.items():
+            self.inside.setdefault(parent, []).append(key)
+        self.into: dict[int, list[Edge]] = {}
+        for edge in data.edges:
+            self.into.setdefault(edge.target, []).append(edge)
+        self.members: dict[str, list[int]] = {}
+        for vertex in sorted(self.scene.shown):
+            self.members.setdefault(self.scene.shown[vertex], []).append(vertex)
 
     def source(self) -> str:
-        t = self.theme
+        """Write it."""
+        t, compact = self.theme, self.picture.compact
         self.graph.attr(
-            bgcolor=t.paper, rankdir="TB", nodesep="0.25", ranksep="0.32", fontname=_FONT,
-            labelloc="t", labeljust="l", label=self._heading(), newrank="true", pad="0.25",
+            bgcolor=t.paper, rankdir="TB", nodesep="0.16", ranksep="0.24" if compact else "0.3",
+            fontname=_FONT, labelloc="t", labeljust="l", newrank="true", pad="0.2",
         )  # fmt: skip
         self.graph.attr("node", fontname=_FONT, fontsize="11", fontcolor=t.ink, shape="plain")
         self.graph.attr(
@@ -42,101 +68,18 @@ class _Drawing:
         )  # fmt: skip
         self._frame(self.graph, None, 0)
         self._edges()
+        self.graph.attr(label=heading(self))  # which explains what has been drawn
         return str(self.graph.source)
 
-    # -- heading and legend ---------------------------------------------------------------
+    # -- what others ask ------------------------------------------------------------------
 
-    def _heading(self) -> str:
-        t, data = self.theme, self.data
-        operations = sum(v.kind == "op" for v in data.vertices)
-        numbers = sum(_product(v.shape) for v in data.vertices if v.kind == "parameter")
-        rows = [
-            f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="18" COLOR="{t.ink}"><B>'
-            f"{label(data.title, 80)}</B></FONT>"
-            f'<FONT POINT-SIZE="11" COLOR="{t.faint}">    {operations} operations, '
-            f"{numbers:,} parameters, gradient: "
-            f"{'computed' if data.steps else 'not computed'}</FONT></TD></TR>"
-        ]
-        for attention in self.view.attentions:
-            colour = t.faint if attention.proof.holds else t.alarm
-            where = "" if attention.module is None else data.modules[attention.module].path
-            rows.append(
-                f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="10" COLOR="{colour}">'
-                f"{label(where, 60)}  {label(attention.proof.words(), 200)}</FONT></TD></TR>"
-            )
-        rows.append(f'<TR><TD ALIGN="LEFT">{self._legend()}</TD></TR>')
-        return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="3">{"".join(rows)}</TABLE>>'
+    def gradient_of(self, vertex: int) -> float | None:
+        """Norm of the gradient at a vertex's value."""
+        return norm_of(self.data.vertices[vertex].gradient)
 
-    def _legend(self) -> str:
+    def paint(self, vertex: Vertex) -> tuple[str, str]:
+        """Fill and outline of a vertex's box."""
         t = self.theme
-
-        def swatch(fill: str, outline: str, words: str) -> str:
-            return (
-                f'<TD BGCOLOR="{fill}" BORDER="1" COLOR="{outline}" WIDTH="14" HEIGHT="10" '
-                f'FIXEDSIZE="TRUE"></TD><TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">'
-                f"{words}   </FONT></TD>"
-            )
-
-        cells = [
-            swatch(t.data, t.source, "input"),
-            swatch(t.parameter, t.line, "parameter"),
-            swatch(t.op, t.line, "operation"),
-            swatch(t.depth[1], t.line, "module, folded"),
-            swatch(t.output, t.result, "output"),
-        ]
-        if self.view.attentions:
-            scale = "".join(
-                f'<TD BGCOLOR="{viridis(k / 7)}" WIDTH="8" HEIGHT="10" FIXEDSIZE="TRUE"></TD>'
-                for k in range(8)
-            )
-            cells.append(
-                f'{scale}<TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">'
-                "attention weight, 0 to the map's largest   </FONT></TD>"
-            )
-            cells.append(swatch(t.masked, t.masked, "masked"))
-            cells.append(
-                f'<TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">'
-                "width of an arrow into Σ: the head's share</FONT></TD>"
-            )
-        return (
-            f'<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>{"".join(cells)}</TR></TABLE>'
-        )
-
-    # -- frames and what is in them ---------------------------------------------------------
-
-    def _frame(self, graph: Any, module: int | None, depth: int) -> None:
-        """Draw what stands directly in a module, and the frames inside it."""
-        view, data = self.view, self.data
-        for key, vertex in sorted(view.singles.items(), key=lambda item: item[1]):
-            if view.parents[key] == module:
-                self._single(graph, key, vertex)
-        for key, folded in sorted(view.boxes.items(), key=lambda item: item[1]):
-            if view.parents[key] == module:
-                self._box(graph, key, folded)
-        for attention in view.attentions:
-            if attention.module == module:
-                self._lanes(graph, attention)
-        for inner in data.modules:
-            if inner.parent == module and inner.id in view.open:
-                with graph.subgraph(name=f"cluster_m{inner.id}") as frame:
-                    frame.attr(
-                        label=self._frame_label(inner.path, inner.kind),
-                        labeljust="l", style="rounded,filled", margin="14",
-                        fillcolor=self.theme.depth[min(depth, 3)], color=self.theme.line,
-                        penwidth="0.6",
-                    )  # fmt: skip
-                    self._frame(frame, inner.id, depth + 1)
-
-    def _frame_label(self, path: str, kind: str) -> str:
-        name, beside = (kind, "") if path in ("", kind) else (path, kind)
-        faint = f'<FONT POINT-SIZE="10" COLOR="{self.theme.faint}">     {label(beside)}</FONT>'
-        return (
-            f'<<FONT POINT-SIZE="11" COLOR="{self.theme.ink}"><B>{label(name, 60)}</B></FONT>'
-            f"{faint if beside else ''}>"
-        )
-
-    def _single(self, graph: Any, key: str, number_of: int) -> None:
-        t, vertex = self.theme, self.data.vertices[number_of]
         fill, outline = t.op, t.line
         if vertex.kind == "parameter":
             fill = t.parameter
@@ -144,261 +87,162 @@ class _Drawing:
             fill, outline = t.data, t.source
         if vertex.id in self.data.outputs:
             fill, outline = t.output, t.result
-        name = vertex.symbol if vertex.kind == "op" else vertex.name
+        broken = vertex.value is not None and (vertex.value.nans or vertex.value.infinities)
+        return fill, t.alarm if broken else outline
+
+    def arrow(self, graph: Any, tail: str, head: str, gradient: float | None, **look: str) -> None:
+        """Draw a value's way, its gradient's way back, or both."""
+        if self.picture.direction != "backward":
+            graph.edge(self._beside(tail, "w"), self._beside(head, "w"), **look)
+        if self.picture.direction != "forward":
+            self.flows.append(gradient)
+            kept = {
+                k: v for k, v in look.items() if k in ("weight", "xlabel", "arrowtail", "minlen")
+            }
+            look = {**kept, **self.scale.style(gradient)}
+            if "xlabel" in look and not self.lanes:  # room is made for a label; lanes want none
+                look["label"] = look.pop("xlabel")
+            graph.edge(self._beside(tail, "e"), self._beside(head, "e"), dir="back", **look)
+
+    def _beside(self, end: str, side: str) -> str:
+        """Move an arrow's end a little to one side, where a port has room for both directions."""
+        node, *rest = end.split(":")
+        roomy = len(rest) == 2 and (rest[0] in ("t", "rest") or rest[0][0] == "l")
+        if not roomy or self.picture.direction != "both":
+            return end
+        return f"{node}:{rest[0]}{side}:{rest[1]}"
+
+    # -- frames and what is in them -------------------------------------------------------
+
+    def _frame(self, graph: Any, module: int | None, depth: int) -> None:
+        """Draw what stands directly in a module, and the frames inside it."""
+        scene, data = self.scene, self.data
+        for key in sorted(self.inside.get(module, []), key=lambda k: self.members[k][0]):
+            if key in scene.singles:
+                self._single(graph, key, data.vertices[scene.singles[key]])
+            elif key in scene.boxes:
+                self._box(graph, key)
+            elif key in scene.stretches:
+                self._stretch(graph, key)
+            else:
+                self.lanes[key].draw(graph)
+        for inner in data.modules:
+            if inner.parent == module and inner.id in scene.open:
+                with graph.subgraph(name=f"cluster_m{inner.id}") as frame:
+                    frame.attr(
+                        label=self._frame_label(inner.path, inner.kind),
+                        labeljust="l", style="rounded,filled", margin="12",
+                        fillcolor=self.theme.depth[min(depth, len(self.theme.depth) - 1)],
+                        color=self.theme.line, penwidth="0.6",
+                    )  # fmt: skip
+                    self._frame(frame, inner.id, depth + 1)
+
+    def _frame_label(self, path: str, kind: str) -> str:
+        name, beside = (kind, "") if path in ("", kind) else (path, kind)
+        kind = "&#160;" * 4 + label(beside)
+        faint = f'<FONT POINT-SIZE="10" COLOR="{self.theme.faint}">{kind}</FONT>'
+        return (
+            f'<<FONT POINT-SIZE="11" COLOR="{self.theme.ink}"><B>{label(name, 60)}</B></FONT>'
+            f"{faint if beside else ''}>"
+        )
+
+    def _single(self, graph: Any, key: str, vertex: Vertex) -> None:
         constants = [
             self.data.vertices[e.source].name
-            for e in self.data.edges
-            if e.target == vertex.id and self.data.vertices[e.source].kind == "constant"
+            for e in self.into.get(vertex.id, [])
+            if self.data.vertices[e.source].kind == "constant"
         ]
         details = [shape(vertex.shape)]
-        if vertex.value is not None and vertex.shape == () and vertex.value.mean is not None:
-            details = [number(vertex.value.mean)]
+        value = vertex.value
+        if value is not None and vertex.shape == () and value.mean is not None:
+            details = [number(value.mean)]
+        if value is not None and (value.nans or value.infinities):
+            details.append(f"{value.nans} NaN, {value.infinities} ∞")
         details += [label(f"with {', '.join(constants)}")] if constants else []
         if vertex.gradient is not None and vertex.kind != "input":
-            details.append(f"‖∇‖ {number(vertex.gradient.norm)}")
-        graph.node(key, self._card(label(name), details, fill, outline))
+            details.append(f"‖∇‖ {words(norm_of(vertex.gradient))}")
+        if vertex.seconds is not None:
+            details.append(seconds(vertex.seconds))
+        name = vertex.symbol if vertex.kind == "op" else vertex.name
+        graph.node(key, card(self.theme, label(name), details, *self.paint(vertex)))
 
-    def _box(self, graph: Any, key: str, module: int) -> None:
-        data = self.data
-        members = [v for v in data.vertices if self.view.shown.get(v.id) == key]
-        last = max(members, key=lambda v: v.id)
-        call = data.modules[module]
-        name = call.path.rsplit(".", 1)[-1] or call.kind
-        title = label(name) if name == call.kind else f"{label(name)} "
-        kind = (
-            ""
-            if name == call.kind
-            else f'<FONT POINT-SIZE="9" COLOR="{self.theme.faint}">{label(call.kind)}</FONT>'
-        )
+    def _box(self, graph: Any, key: str) -> None:
+        data, calls = self.data, sorted(self.scene.boxes[key])
+        call = data.modules[calls[0]]
+        name = (call.path if len(calls) > 1 else call.path.rsplit(".", 1)[-1]) or call.kind
+        beside = "" if name == call.kind else label(call.kind)
+        if len(calls) > 1:
+            name = f"{name} … {data.modules[calls[-1]].path}"
+            beside += f" × {len(calls)}"
+        title, fill = label(name), self.theme.depth[1]
+        details = self._of_many(self.members[key])
+        output = set(self.members[key]) & set(data.outputs)
+        outline = self.theme.result if output else self.theme.line
+        graph.node(key, card(self.theme, title, details, fill, outline, beside))
+
+    def _stretch(self, graph: Any, key: str) -> None:
+        members = self.scene.stretches[key]
+        symbols = Counter(self.data.vertices[v].symbol for v in members)
+        title = f"{len(members)} operations"
+        beside = label(", ".join(symbol for symbol, _ in symbols.most_common(3)))
+        details = self._of_many(members)
+        graph.node(key, card(self.theme, title, details, self.theme.op, self.theme.line, beside))
+
+    def _of_many(self, members: list[int]) -> list[str]:
+        """What is told of several operations: of the last one's value, and their time together."""
+        vertices = [self.data.vertices[v] for v in members]
+        last = vertices[-1]
         details = [shape(last.shape)]
         if last.gradient is not None:
-            details.append(f"‖∇‖ {number(last.gradient.norm)}")
-        fill = self.theme.depth[1]
-        graph.node(key, self._card(title, details, fill, self.theme.line, kind))
+            details.append(f"‖∇‖ {words(norm_of(last.gradient))}")
+        times = [v.seconds for v in vertices if v.seconds is not None]
+        return details + ([seconds(sum(times))] if times else [])
 
-    def _card(
-        self, title: str, details: list[str], fill: str, outline: str, beside: str = ""
-    ) -> str:
-        """A box of two lines: what it is, and its numbers."""
-        below = "   ".join(details)
-        return (
-            f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" STYLE="ROUNDED" '
-            f'BGCOLOR="{fill}" COLOR="{outline}"><TR><TD><B>{title}</B>{beside}</TD></TR>'
-            f'<TR><TD><FONT POINT-SIZE="9" COLOR="{self.theme.faint}">{below}</FONT></TD></TR>'
-            "</TABLE>>"
-        )
-
-    # -- lanes --------------------------------------------------------------------------------
-
-    def _lanes(self, graph: Any, attention: Attention) -> None:
-        lanes = attention.lanes
-        if len(lanes) > MOST_LANES:
-            largest = sorted(lanes, key=lambda lane: -lane.contribution)[:MOST_LANES]
-            lanes = sorted(largest, key=lambda lane: lane.head)
-        for lane in lanes:
-            self._lane(graph, attention, lane)
-        key = f"a{attention.id}"
-        top = max((lane.contribution for lane in attention.lanes), default=0.0) or 1.0
-        graph.node(f"{key}_sum", self._sum_label(attention, len(lanes)))
-        for lane in lanes:
-            graph.edge(
-                f"{key}_{lane.head}_out:s",
-                f"{key}_sum:n",
-                color=self._colour(lane.head),
-                penwidth=f"{0.6 + 2.6 * lane.contribution / top:.2f}",
-            )
-
-    def _sum_label(self, attention: Attention, drawn: int) -> str:
-        out = self.data.vertices[attention.output]
-        rest = len(attention.lanes) - drawn
-        details = [shape(out.shape)]
-        if rest:
-            hidden = sorted(lane.contribution for lane in attention.lanes)[:rest]
-            details.append(f"and {rest} more heads, each below {number(hidden[-1])}")
-        if out.gradient is not None:
-            details.append(f"‖∇‖ {number(out.gradient.norm)}")
-        sign = "Σ heads" if attention.combined else "[ heads ]"
-        final = out.id in self.data.outputs
-        fill = self.theme.output if final else self.theme.op
-        return self._card(sign, details, fill, self.theme.result if final else self.theme.line)
-
-    def _colour(self, head: int) -> str:
-        return self.theme.heads[head % len(self.theme.heads)]
-
-    def _lane(self, graph: Any, attention: Attention, lane: Lane) -> None:
-        t, colour = self.theme, self._colour(lane.head)
-        key = f"a{attention.id}_{lane.head}"
-        with graph.subgraph(name=f"cluster_{key}") as frame:
-            frame.attr(style="rounded,dashed,filled", color=colour, fillcolor=t.paper,
-                       penwidth="1.4", margin="10", label="")  # fmt: skip
-            frame.node(f"{key}_in", self._lane_title(lane, colour))
-            frame.node(f"{key}_qkv", self._projections(attention, lane.head))
-            frame.edge(f"{key}_in", f"{key}_qkv", color=colour, arrowsize="0.5")
-            last = f"{key}_qkv"
-            before, after = _around_weights(attention.stages)
-            if before:
-                words = " → ".join(label(s) for s in before)
-                frame.node(f"{key}_scores", self._chip(words))
-                frame.edge(last, f"{key}_scores")
-                last = f"{key}_scores"
-            if lane.weights:
-                frame.node(f"{key}_map", self._map(lane, colour))
-                frame.edge(last, f"{key}_map")
-                last = f"{key}_map"
-            frame.node(f"{key}_pool", self._chip(" → ".join(label(s) for s in after) or "h"))
-            frame.edge(last, f"{key}_pool")
-            frame.edge(f"{key}_qkv:last:s", f"{key}_pool:e", weight="0", style="dotted")
-            frame.node(f"{key}_out", self._share(attention, lane, colour))
-            frame.edge(f"{key}_pool", f"{key}_out", label=f" h{lane.head + 1}")
-
-    def _lane_title(self, lane: Lane, colour: str) -> str:
-        stats = (
-            f"entropy {lane.entropy:.2f}   peak {lane.peak:.2f}   previous {lane.to_previous:.2f}"
-        )
-        return (
-            '<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD>'
-            f'<FONT POINT-SIZE="13" COLOR="{colour}"><B>head {lane.head + 1}</B></FONT></TD></TR>'
-            f'<TR><TD><FONT POINT-SIZE="9" COLOR="{self.theme.faint}">'
-            f"{stats if lane.weights else ''}</FONT></TD></TR></TABLE>>"
-        )
-
-    def _projections(self, attention: Attention, head: int) -> str:
-        """Head i's own matrices, in one row."""
-        t = self.theme
-        cells = []
-        for k, name in enumerate(attention.projections):
-            port = ' PORT="last"' if k == len(attention.projections) - 1 else ""
-            cells.append(
-                f'<TD{port} BORDER="1" STYLE="ROUNDED" BGCOLOR="{t.parameter}" COLOR="{t.line}" '
-                f'CELLPADDING="4">{_matrix(name, head)}</TD>'
-            )
-        return (
-            f'<<TABLE BORDER="0" CELLSPACING="6" CELLPADDING="0"><TR>{"".join(cells)}</TR></TABLE>>'
-        )
-
-    def _chip(self, words: str) -> str:
-        t = self.theme
-        return (
-            f'<<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="4" '
-            f'BGCOLOR="{t.op}" COLOR="{t.line}"><TR><TD>{words}</TD></TR></TABLE>>'
-        )
-
-    def _share(self, attention: Attention, lane: Lane, colour: str) -> str:
-        """W_o's block for this head, and how much comes out of it."""
-        t = self.theme
-        name = attention.combined.rsplit(".", 1)[-1]
-        if name == "weight":
-            name = attention.combined.rsplit(".", 2)[-2]
-        own = f"h{_sub(lane.head + 1)}"
-        words = f"{_base(name)}[:, {lane.head + 1}] {own}" if attention.combined else own
-        numbers = f"‖·‖ {number(lane.contribution)}    ‖∇‖ {number(lane.gradient)}"
-        return (
-            f'<<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="3" '
-            f'BGCOLOR="{t.parameter}" COLOR="{colour}"><TR><TD>{words}</TD></TR>'
-            f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">{numbers}</FONT></TD></TR></TABLE>>'
-        )
-
-    def _map(self, lane: Lane, colour: str) -> str:
-        """The weights as a table of small cells, queries down and keys across."""
-        t = self.theme
-        longest = max(len(lane.rows), len(lane.columns))
-        side = max(4, min(18, 170 // longest))
-        letters = min(9, side - 1)
-        named = letters >= 5
-        largest = max((max(row) for row in lane.weights), default=0.0) or 1.0
-
-        def cell(content: str, fill: str = "", width: int = side) -> str:
-            paint = f' BGCOLOR="{fill}"' if fill else ""
-            return f'<TD{paint} WIDTH="{width}" HEIGHT="{side}" FIXEDSIZE="TRUE">{content}</TD>'
-
-        def name(text: str) -> str:
-            return f'<FONT POINT-SIZE="{letters}" COLOR="{t.faint}">{token(text)}</FONT>'
-
-        wide = side if not named else max(side, 5 * max(len(token(r)) for r in lane.rows))
-        rows = []
-        if named:
-            heads = "".join(cell(name(c)) for c in lane.columns)
-            rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
-        for weights, seen, row in zip(lane.weights, lane.visible, lane.rows, strict=True):
-            cells = "".join(
-                cell("", viridis(w / largest) if ok else t.masked)
-                for w, ok in zip(weights, seen, strict=True)
-            )
-            rows.append(f"<TR>{cell(name(row), width=wide) if named else ''}{cells}</TR>")
-        # room on both sides: the values' arrow passes here, inside the lane
-        room = '<TD WIDTH="22" FIXEDSIZE="TRUE" HEIGHT="4"></TD>'
-        return (
-            f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{room}<TD>'
-            f'<TABLE BORDER="1" STYLE="ROUNDED" COLOR="{colour}" CELLBORDER="0" CELLSPACING="1" '
-            f'CELLPADDING="0" BGCOLOR="{t.paper}">{"".join(rows)}</TABLE></TD>{room}</TR></TABLE>>'
-        )
-
-    # -- arrows ---------------------------------------------------------------------------------
+    # -- arrows ---------------------------------------------------------------------------
 
     def _edges(self) -> None:
-        view, data = self.view, self.data
-        drawn: set[tuple[str, str, str]] = set()
+        scene, data = self.scene, self.data
+        drawn: dict[tuple[str, str], list[Edge]] = {}
         for edge in data.edges:
-            source, target = view.shown.get(edge.source), view.shown.get(edge.target)
+            source, target = scene.shown.get(edge.source), scene.shown.get(edge.target)
             if source is None or target is None or source == target:
                 continue
-            slot = edge.slot if target in view.singles else ""
-            if (source, target, slot) in drawn:
-                continue
-            drawn.add((source, target, slot))
-            tail = f"{source}_sum:s" if source.startswith("a") else source
-            if not target.startswith("a"):
-                self.graph.edge(tail, target)
-                continue
-            if edge.source not in next(a for a in view.attentions if f"a{a.id}" == target).sources:
-                self.graph.edge(tail, f"{target}_sum", style="dashed")
-                continue
-            for lane in self._drawn_lanes(target):
-                self.graph.edge(
-                    tail, f"{target}_{lane}_in:n", color=self._colour(lane), penwidth="0.8"
-                )
+            tail = f"{source}_sum:out:s" if source in self.lanes else source
+            head, slot = target, ""
+            if target in self.lanes:
+                known = edge.source in self.lanes[target].attention.sources
+                head = self.lanes[target].port_of(edge.source) if known else f"{target}_in"
+                slot = "" if known else "beside"
+            elif target in scene.singles:
+                slot = edge.slot
+            drawn.setdefault((tail, f"{head}|{slot}"), []).append(edge)
+        rank = self._ranks({key: edges[0] for key, edges in drawn.items()}.values())
+        leaves = self.members.keys() - {scene.shown[edges[0].target] for edges in drawn.values()}
+        for (tail, head), edges in drawn.items():
+            end, _, slot = head.partition("|")
+            source, target = scene.shown[edges[0].source], scene.shown[edges[0].target]
+            # what follows at once stands below; what skips something runs past it
+            follows = rank[target] == rank[source] + 1
+            look = {"weight": ("1" if source in leaves else "8") if follows else "0"}
+            if slot == "beside":
+                look["style"] = "dashed"
+            rule = edges[0].rule
+            told = self.picture.direction == "backward" and look["weight"] != "0"
+            if told and rule and len(drawn) <= _RULES:
+                look["xlabel"] = graphviz.escape(f"  {visible(rule)}      ")
+            self.arrow(self.graph, tail, end, together(e.gradient for e in edges), **look)
 
-    def _drawn_lanes(self, key: str) -> list[int]:
-        lanes = next(a for a in self.view.attentions if f"a{a.id}" == key).lanes
-        if len(lanes) > MOST_LANES:
-            lanes = sorted(lanes, key=lambda lane: -lane.contribution)[:MOST_LANES]
-        return sorted(lane.head for lane in lanes)
-
-
-def _around_weights(stages: list[str]) -> tuple[list[str], list[str]]:
-    """Symbols of what happens up to the weights, and after them."""
-    for i, symbol in enumerate(stages):
-        if "softmax" in symbol:
-            # α names the weights, so their product with the values can say what it is
-            after = ["α·v" if s == "@" else s for s in stages[i + 1 :]]
-            return stages[: i + 1], after
-    return stages, []
-
-
-def _base(name: str) -> str:
-    """W_o as W with a subscript."""
-    base, _, below = name.partition("_")
-    return f"{label(base)}{_sub(label(below))}" if below else label(base)
-
-
-def _matrix(name: str, head: int) -> str:
-    """W_q of head i as the formula has it, W with i below and (q) above."""
-    base, _, above = name.partition("_")
-    if base == "W" and above:
-        return f"W{_sub(head + 1)}{_small(f'({label(above)})', 'SUP')}"
-    return f"{label(name)}{_sub(head + 1)}"
-
-
-def _small(words: object, place: str) -> str:
-    return f'<FONT POINT-SIZE="8"><{place}>{words}</{place}></FONT>'
-
-
-def _sub(words: object) -> str:
-    return _small(words, "SUB")
-
-
-def _product(sizes: tuple[int, ...]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
+    def _ranks(self, edges: Iterable[Edge]) -> dict[str, int]:
+        """How many things at most stand before each, along the arrows."""
+        shown = self.scene.shown
+        rank = dict.fromkeys(self.members, 0)
+        for edge in sorted(edges, key=lambda edge: edge.target):
+            source, target = shown[edge.source], shown[edge.target]
+            rank[target] = max(rank[target], rank[source] + 1)
+        users: dict[str, list[int]] = {}
+        for edge in edges:
+            users.setdefault(shown[edge.source], []).append(rank[shown[edge.target]])
+        for key, found in users.items():
+            if rank[key] == 0:  # what nothing stands before stands where it is needed
+                rank[key] = min(found) - 1
+        return rank

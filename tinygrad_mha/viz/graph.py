@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Unpack
 
 from .data import Attention, Trace
-from .theme import THEMES
+from .picture import Options, Picture
 
 FORMATS = ("svg", "png", "pdf", "dot", "json", "html")
 
@@ -37,7 +38,7 @@ class Graph:
         """Every multi-head attention, each with its lanes and their proof."""
         return self.data.attentions
 
-    def to_dot(self, *, heads: str = "lanes", theme: str = "light") -> str:
+    def to_dot(self, **options: Unpack[Options]) -> str:
         """Write the picture in Graphviz's language.
 
         Parameters
@@ -45,7 +46,20 @@ class Graph:
         heads : {"lanes", "fused"}
             A lane for every head; or the operations that ran, with the heads as one axis.
         theme : {"light", "dark", "print"}
-            Colours.
+            Colours; the last for paper.
+        direction : {"forward", "backward", "both"}
+            Which way the arrows go. Gradients are coloured by the logarithm of their norm;
+            those that are not a number, vanish or explode are marked.
+        depth : int, optional
+            How many modules inside each other are open; 0 draws the model as one box. By
+            default those around attention are, and like layers in a row are drawn once.
+        module : str, optional
+            Draw this module only, by its dotted name: ``"blocks.0"``.
+        head : int, optional
+            Draw this head only, counted from 0.
+        size : {"slide", "page", "column"} or (float, float), optional
+            Width and height in inches to fit into; a column of a paper gets narrower and
+            fewer lanes, so that letters stay readable.
 
         Returns
         -------
@@ -54,19 +68,53 @@ class Graph:
         Raises
         ------
         ValueError
-            An option is unknown.
+            An option is unknown, or no such module or head is there.
         """
-        from .dot import draw
+        from .dot import draw, part_of
 
-        self._check(heads, theme)
-        lanes = heads == "lanes"
-        return draw(self.data if lanes else self.fused, lanes, THEMES[theme])
+        picture = Picture(**options, cells=True)
+        return draw(part_of(self._drawn(picture), picture), picture)
 
-    def to_svg(self, *, heads: str = "lanes", theme: str = "light") -> str:
+    def to_svg(self, **options: Unpack[Options]) -> str:
         """Draw it as SVG text; the arguments are those of :meth:`to_dot`."""
         from .render import render
 
-        return render(self.to_dot(heads=heads, theme=theme), "svg").decode()
+        picture = Picture(**options)
+        return render(self._drawn(picture), picture, "svg").decode()
+
+    def _drawn(self, picture: Picture) -> Trace:
+        """With fused operations in the steps that they stand for, or as they ran."""
+        return self.fused if picture.heads == "fused" else self.data
+
+    def part(self, module: str) -> Graph:
+        """Cut out one module, by its dotted name; what it was given become inputs.
+
+        Parameters
+        ----------
+        module : str
+            For example ``"blocks.0"``.
+
+        Returns
+        -------
+        Graph
+
+        Raises
+        ------
+        ValueError
+            No module of that name ran.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> gpt = tm.nn.GPT(5, 4, embed_dim=8, num_heads=2, num_layers=2)
+        >>> graph = tm.viz.trace(gpt, tm.tensor([[1, 2, 3]]))
+        >>> len(graph.heads), len(graph.part("blocks.1").heads)
+        (2, 1)
+        """
+        from .part import part
+
+        fused = None if self.fused is self.data else part(self.fused, module)
+        return Graph(part(self.data, module), fused)
 
     def to_json(self) -> str:
         """Write the trace as JSON; the same trace gives the same bytes."""
@@ -85,9 +133,7 @@ class Graph:
 
         return page(self.data)
 
-    def save(
-        self, path: str | os.PathLike[str], *, heads: str = "lanes", theme: str = "light"
-    ) -> Path:
+    def save(self, path: str | os.PathLike[str], **options: Unpack[Options]) -> Path:
         """Write a picture, a page or the data, as the suffix says.
 
         Parameters
@@ -95,7 +141,7 @@ class Graph:
         path : path
             Ends in .svg, .png, .pdf, .dot, .json or .html. The file appears whole or not
             at all.
-        heads, theme
+        **options
             As in :meth:`to_dot`; for pictures.
 
         Returns
@@ -121,15 +167,15 @@ class Graph:
 
         path = Path(path)
         kind = path.suffix.lstrip(".").lower()
-        self._check(heads, theme)
+        picture = Picture(**options)
         if kind == "json":
             content = self.to_json().encode()
         elif kind == "html":
             content = self.to_html().encode()
         elif kind == "dot":
-            content = self.to_dot(heads=heads, theme=theme).encode()
+            content = self.to_dot(**options).encode()
         elif kind in FORMATS:
-            content = render(self.to_dot(heads=heads, theme=theme), kind)
+            content = render(self._drawn(picture), picture, kind)
         else:
             raise ValueError(
                 f"save: {path.name!r} ends in none of " + ", ".join("." + name for name in FORMATS)
@@ -153,13 +199,6 @@ class Graph:
         ops = sum(v.kind == "op" for v in self.data.vertices)
         lanes = sum(len(a.lanes) for a in self.heads)
         return f"<Graph of {self.data.title}: {ops} operations, {lanes} heads>"
-
-    @staticmethod
-    def _check(heads: str, theme: str) -> None:
-        if heads not in ("lanes", "fused"):
-            raise ValueError(f"heads is {heads!r}; it can be 'lanes' or 'fused'")
-        if theme not in THEMES:
-            raise ValueError(f"theme is {theme!r}; it can be one of {tuple(THEMES)}")
 
 
 def write_whole(path: Path, content: bytes) -> None:

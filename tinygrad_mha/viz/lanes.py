@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engine import Node, Tensor, enable_grad, grad
 from .data import Attention, Lane, Proof
+from .measure import norm
 from .origins import Origin, origin
 from .replay import Replay, call
 
@@ -242,10 +243,10 @@ def attention(
         gradient = None
         if at_merge is not None:
             width = at_merge.shape[-1] // region.heads
-            gradient = float(np.linalg.norm(at_merge[..., i * width : (i + 1) * width]))
+            gradient = norm(at_merge[..., i * width : (i + 1) * width])
         lane, pooled_by = _lane(
             i, region, axes, replayed, tokens, batch,
-            float(np.linalg.norm(one.contribution.data)), gradient,
+            norm(one.contribution.data), gradient,
         )  # fmt: skip
         lane.blocks = [i if source is None else source.blocks[i] for source in region.origins]
         lane.projected = [_share_of_gradient(node, i, axes, replayed) for node in region.splits]
@@ -288,7 +289,7 @@ def _share_of_gradient(
 ) -> float | None:
     """Norm of the gradient at one head's slice of a node's value."""
     incoming = replayed.incoming.get(node)
-    return None if incoming is None else float(np.linalg.norm(_cut(incoming, axes[node], head)))
+    return None if incoming is None else norm(_cut(incoming, axes[node], head))
 
 
 def _projection_name(source: Origin | None, names: dict[int, str], k: int) -> str:
@@ -393,10 +394,10 @@ def _lane(
     return (
         Lane(
             head,
-            np.round(_pool(shown, size), 5).tolist(),
+            np.round(pool(shown, size), 5).tolist(),
             _labels(tokens, length, size),
             _labels(tokens, keys, size),
-            (_pool(visible.astype(float), size) > 0).tolist(),
+            (pool(visible, size) > 0).tolist(),
             float(entropy.mean()),
             float(weights.max(-1).mean()),
             float(weights[:, diagonal, diagonal].mean()),
@@ -430,8 +431,9 @@ def _labels(tokens: list[str], count: int, size: int) -> list[str]:
     return every if size == 1 else [f"{every[i]}…" for i in range(0, count, size)]
 
 
-def _pool(array: np.ndarray, size: int) -> np.ndarray:
+def pool(numbers: Any, size: int) -> np.ndarray:
     """Average over squares, smaller ones at the edges."""
+    array = np.asarray(numbers, np.float64)
     if size == 1:
         return array
     rows, columns = np.arange(0, array.shape[0], size), np.arange(0, array.shape[1], size)

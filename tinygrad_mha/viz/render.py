@@ -1,11 +1,13 @@
 """From Graphviz's language to a picture, with or without a Graphviz on the machine.
 
-First the system's ``dot``, if there is one; then ``graphviz-pure``, which comes with
-this package from pip; else an error that names both.
+The layout comes from the system's ``dot``, if there is one, or from ``graphviz-pure``, which
+comes with this package from pip. SVG is finished by :mod:`.finish`; PDF and PNG are made of
+that SVG by ``typst``, an extra, or straight from the layout: PNG by either, PDF by ``dot``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -13,9 +15,77 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Literal
 
-#: Seconds after which a layout is given up.
-PATIENCE = 60
+from .data import Trace
+from .dot import draw, part_of
+from .finish import finish
+from .picture import Picture
+
+#: Seconds after which a layout is given up, and a collapsed one tried.
+PATIENCE = 10
+
+#: Dots per inch of a PNG: twice a screen's, or what print needs at a size that was asked for.
+_SCREEN, _PRINT = 192, 300
+
+
+class SlowLayoutError(RuntimeError):
+    """The layout took too long."""
+
+
+def render(data: Trace, picture: Picture, kind: str) -> bytes:
+    """Draw a trace.
+
+    Parameters
+    ----------
+    data : Trace
+        What is drawn.
+    picture : Picture
+        How.
+    kind : {"svg", "png", "pdf"}
+        As what.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    RuntimeError
+        Nothing can draw it here, or the layout failed or took too long even collapsed.
+    """
+    shown = part_of(data, picture)
+    tries = [picture, picture.but(depth=1), picture.but(depth=0)]
+    for attempt in tries:
+        collapsed = attempt is not picture
+        if collapsed:
+            note = f"collapsed: the whole picture's layout took more than {PATIENCE} s"
+            attempt = attempt.but(note=note)
+        try:
+            return _draw(shown, attempt, kind)
+        except SlowLayoutError:
+            if attempt.depth == 0:
+                raise
+    raise AssertionError
+
+
+def _draw(data: Trace, picture: Picture, kind: str) -> bytes:
+    if kind == "svg":
+        return _svg(data, picture).encode()
+    if importlib.util.find_spec("typst") is not None:
+        return _typeset(_svg(data, picture), picture, kind)
+    picture = picture.but(cells=True)
+    if kind == "pdf" and shutil.which("dot") is None:
+        raise RuntimeError(
+            "PDF needs a program that is not here: `pip install typst` (the extra "
+            "tinygrad-mha[pdf]), or install Graphviz so that `dot` is on the PATH; or save .svg, "
+            "which needs neither and is vectors too"
+        )
+    return _layout(draw(data, picture), kind)
+
+
+def _svg(data: Trace, picture: Picture) -> str:
+    return finish(_layout(draw(data, picture), "svg").decode(), data, picture)
 
 
 def _pure() -> str | None:
@@ -27,65 +97,60 @@ def _pure() -> str | None:
     return shutil.which("graphviz-pure")
 
 
-def render(dot: str, kind: str) -> bytes:
-    """Lay out and draw.
-
-    Parameters
-    ----------
-    dot : str
-        A graph in Graphviz's language.
-    kind : {"svg", "png", "pdf"}
-        PDF needs the system's ``dot``.
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    RuntimeError
-        Nothing can draw it here, or the layout failed or took too long.
-    """
+def _layout(dot: str, kind: str) -> bytes:
+    """Lay out, and write as the layout's own program does."""
     system, pure = shutil.which("dot"), _pure()
     if system is not None:
         command = [system, f"-T{kind}"]
-    elif kind == "pdf":
-        raise RuntimeError(
-            "PDF needs Graphviz's own `dot`: install Graphviz (for example `apt install graphviz`, "
-            "`brew install graphviz`), or save .svg, which needs nothing and is vectors too"
-        )
     elif pure is not None:
         command = [pure, f"-T{kind}"]
+        if kind == "png":
+            dot = dot.replace("‖∇‖", "|grad|")  # its font has no ∇
     else:
         raise RuntimeError(
             f"nothing here can draw {kind}: `pip install graphviz-pure`, or install Graphviz so "
             "that `dot` is on the PATH; .dot, .json and .html can be saved without either"
         )
+    if kind == "png":
+        command.append(f"-Gdpi={_SCREEN}")
     try:
         done = subprocess.run(
             command, input=dot.encode(), capture_output=True, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
-        raise RuntimeError(
-            f"the layout took more than {PATIENCE} s; .html and .json have no such limit"
+        raise SlowLayoutError(
+            f"the layout took more than {PATIENCE} s; .html and .json have no such limit, and "
+            "module= or depth= draw less"
         ) from None
     if done.returncode != 0:
         raise RuntimeError(
             f"{Path(command[0]).name} failed: {done.stderr.decode(errors='replace').strip()[:500]}"
         )
-    return _responsive(done.stdout) if kind == "svg" else done.stdout
+    return done.stdout
 
 
-#: Fonts as wide as the one the layout was measured with; the last is the usual one of a Linux
-#: without it, whose ordinary width would run over the boxes.
-_FONTS = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans Condensed', sans-serif"
+def _typeset(svg: str, picture: Picture, kind: str) -> bytes:
+    """Make a page of exactly one picture, in vectors, with the letters it needs inside."""
+    import typst
 
-
-def _responsive(svg: bytes) -> bytes:
-    """Let a picture shrink with what it stands in: notebooks would clip it."""
-    text = svg.decode().replace('font-family="Arial"', f'font-family="{_FONTS}"')
-    size = re.search(r'<svg width="([\d.]+)pt" height="[\d.]+pt"', text)
+    form: Literal["pdf", "png"] = "pdf" if kind == "pdf" else "png"
+    fonts = typst.Fonts()
+    alike = {"Arial", "Helvetica", "Liberation Sans", "Arimo"}
+    if not alike & set(fonts.families()):
+        # the next best: no wider than the layout expects, so nothing runs over its box
+        family = re.compile(r'font-family="Arial[^"]*"')
+        svg = family.sub('font-family="DejaVu Sans" font-stretch="condensed"', svg)
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
+    asked = re.search(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    size = asked or box
     if size is None:
-        return svg
-    style = f'<svg width="100%" style="max-width:{float(size.group(1)) * 4 / 3:.0f}px;height:auto"'
-    return text.replace(size.group(0), style, 1).encode()
+        raise RuntimeError("the SVG has no size")
+    source = (
+        f"#set page(width: {size[1]}pt, height: {size[2]}pt, margin: 0pt)\n"
+        '#image(bytes(sys.inputs.svg), format: "svg", width: 100%, height: 100%)'
+    )
+    ppi = _SCREEN if asked is None else _PRINT
+    made = typst.compile(
+        source.encode(), format=form, ppi=float(ppi), sys_inputs={"svg": svg}, font_paths=fonts
+    )
+    return bytes(made)

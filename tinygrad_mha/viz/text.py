@@ -22,9 +22,9 @@ def label(text: str, longest: int = 40) -> str:
     return html.escape(visible(text, longest), quote=True)
 
 
-def token(text: str) -> str:
+def token(text: str, longest: int = 8) -> str:
     """Make a token fit for the edge of a map: short, and never empty."""
-    return label("".join(_SHOWN.get(c, c) for c in text) or "∅", 8)
+    return label("".join(_SHOWN.get(c, c) for c in text) or "∅", longest)
 
 
 def number(value: float | None) -> str:
@@ -35,3 +35,21 @@ def number(value: float | None) -> str:
 def shape(sizes: tuple[int, ...]) -> str:
     """Write (2, 3) as 2×3."""
     return "×".join(map(str, sizes)) if sizes else "scalar"
+
+
+def bytes_(count: int) -> str:
+    """Write 12,582,912 as 12.6 MB."""
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}"
+
+
+def seconds(time: float) -> str:
+    """Write 0.00012 as 120 µs."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if time >= size:
+            return f"{time / size:.3g} {unit}"
+    return f"{time / 1e-9:.0f} ns"

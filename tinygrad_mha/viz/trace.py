@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..engine import Frame, Node, Step, Tensor
-from .data import Attention, BackwardStep, Edge, Module, Saved, Summary, Trace, Vertex
+from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
 from .lanes import Region, attention, head_axes, regions
+from .measure import norm, summary
 from .replay import Replay, replay
 from .unfold import unfold
 
@@ -82,15 +85,30 @@ def trace(
         output, model = _call(output, model), output
     outputs = list(_tensors(output))
     seeds = _seeds(outputs, gradient)
+    stands_for: dict[Node, Node] = {}
 
     def record(what: list[Tensor]) -> Trace:
         replayed = replay(what, seeds, record_time)
         recorder = _Recorder(replayed, model, list(tokens or []), batch, elements)
+        recorder.stands_for = stands_for
         return recorder.record(what, title)
 
-    steps = unfold(outputs)
-    as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
-    return Graph(record(steps), None if as_ran else record(outputs))
+    with _uncollected():
+        steps = unfold(outputs, stands_for)
+        as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
+        return Graph(record(steps), None if as_ran else record(outputs))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many objects without the collector looking through all of them again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _call(model: Callable[..., Any], inputs: Any) -> list[Tensor]:
@@ -167,6 +185,7 @@ class _Recorder:
     ) -> None:
         self.replayed, self.tokens, self.batch, self.elements = replayed, tokens, batch, elements
         self.model = model
+        self.stands_for: dict[Node, Node] = {}  # for a step of a fused operation, that one
         self.paths: dict[int, str] = {}
         self.names: dict[int, str] = {}
         if model is not None:
@@ -178,10 +197,10 @@ class _Recorder:
         self.edges: list[Edge] = []
         self.numbers: dict[Any, int] = {}  # node, or id of a leaf or constant, to vertex
         self.axes = head_axes(replayed)
-        self.flows = {
-            (replayed.original[step.node], i): float(np.linalg.norm(flow.gradient))
+        self.flows = {  # norms, by who sent them and as the gradient of which input
+            (replayed.original[step.node], i): norm(flow.gradient)
             for step in replayed.steps
-            for i, flow in zip(_positions(step.node), step.flows, strict=True)
+            for i, flow in zip(step.node.wanted, step.flows, strict=True)
         }
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
@@ -241,7 +260,7 @@ class _Recorder:
                     Saved(name, array.shape, array.nbytes)
                     for name, array in self.replayed.saved[node]
                 ],
-                freed=node.saved is None,
+                freed=self.stands_for.get(node, node).saved is None,
                 seconds=self.replayed.seconds.get(node),
             )
         )
@@ -275,7 +294,7 @@ class _Recorder:
                 id=number,
                 kind="parameter" if leaf else "constant" if scalar else "input",
                 name=self.names.get(
-                    id(source), "leaf" if leaf else _short(array) if scalar else slot
+                    id(source), LEAF if leaf else _short(array) if scalar else slot
                 ),
                 symbol="",
                 formula="",
@@ -294,7 +313,7 @@ class _Recorder:
     def _whole(self, array: np.ndarray) -> list[float] | None:
         if array.size > self.elements:
             return None
-        return [float(x) for x in array.reshape(-1)]
+        return np.asarray(array, np.float64).reshape(-1).tolist()
 
     def _module(self, frame: Frame | None) -> int | None:
         """Number of the module call, and of all around it, given out from the outside in."""
@@ -334,48 +353,25 @@ class _Recorder:
     def _step(self, turn: int, step: Step) -> BackwardStep:
         node = self.replayed.original[step.node]
         flows = []
-        for i, flow in zip(_positions(step.node), step.flows, strict=True):
+        for i, flow in zip(step.node.wanted, step.flows, strict=True):
             flows.append(
                 (
                     self._number(node.inputs[i]),
                     flow.input,
                     flow.rule.text if flow.rule else "",
-                    float(np.linalg.norm(flow.gradient)),
+                    self.flows[node, i],
                     flow.accumulated,
                 )
             )
         return BackwardStep(
             self.numbers[node],
-            float(np.linalg.norm(step.incoming)),
+            norm(step.incoming),
             flows,
             tuple(node.op.saved_names) if step.freed else (),
             self.replayed.step_seconds[turn] if self.replayed.step_seconds else None,
         )
 
 
-def _positions(node: Node) -> list[int]:
-    """Which inputs the flows of a step belong to, in order."""
-    return node.wanted
-
-
 def _short(value: Any) -> str:
     text = repr(value) if not isinstance(value, np.ndarray) else f"array{value.shape}"
     return text if len(text) <= 40 else text[:39] + "…"
-
-
-def summary(array: np.ndarray) -> Summary:
-    """An array in a few numbers, over its finite elements."""
-    numbers = np.asarray(array, np.float64).reshape(-1)
-    finite = numbers[np.isfinite(numbers)]
-    nans, infinities = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
-    if finite.size == 0:
-        return Summary(None, None, None, None, None, nans, infinities)
-    return Summary(
-        float(finite.mean()),
-        float(finite.std()),
-        float(finite.min()),
-        float(finite.max()),
-        float(np.sqrt(np.vdot(finite, finite))),
-        nans,
-        infinities,
-    )

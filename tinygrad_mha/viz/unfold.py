@@ -16,13 +16,15 @@ from ..engine.modes import thread
 from .replay import ancestors, call
 
 
-def unfold(outputs: Sequence[Tensor]) -> list[Tensor]:
+def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None) -> list[Tensor]:
     """Compute tensors again, with the steps of every fused operation recorded.
 
     Parameters
     ----------
     outputs : sequence of Tensor
         Their graph is left as it is. Leaves are shared: nothing flows back here.
+    stands_for : dict, optional
+        Is told, for each node of the new graph, that of the old one.
 
     Returns
     -------
@@ -49,13 +51,13 @@ def unfold(outputs: Sequence[Tensor]) -> list[Tensor]:
             for node in nodes:
                 inputs = [values[x] if isinstance(x, Node) else x for x in node.inputs]
                 modes.frame = node.frame  # the module call that it belonged to
-                values[node] = _in_steps(node, inputs)
+                values[node] = _in_steps(node, inputs, {} if stands_for is None else stands_for)
     finally:
         modes.frame = outer
     return [output if output.grad_fn is None else values[output.grad_fn] for output in outputs]
 
 
-def _in_steps(node: Node, inputs: list[Any]) -> Tensor:
+def _in_steps(node: Node, inputs: list[Any], stands_for: dict[Node, Node]) -> Tensor:
     """Run a node again, as its steps if it has such; they were made where it was."""
     steps = node.op.steps
     value: Tensor = call(node, inputs) if steps is None else steps(*inputs, *node.params)
@@ -65,6 +67,7 @@ def _in_steps(node: Node, inputs: list[Any]) -> Tensor:
         made = fresh.pop()
         if isinstance(made, Node) and made not in known:
             made.origin = node.origin
+            stands_for[made] = node
             known.add(made)
             fresh.extend(x for x in made.inputs if isinstance(x, Node))
     return value

@@ -1,0 +1,111 @@
+"""Draw the pictures of the documentation, light and dark, into docs/images.
+
+    python docs/pictures.py           # draws them
+    python docs/pictures.py --check   # says which of those that are there are out of date
+
+The same code gives the same picture on every machine: weights are random numbers of a fixed
+seed in float64, and the layout is graphviz-pure's, also where there is a system ``dot``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinygrad_mha as tm
+
+IMAGES = Path(__file__).parent / "images"
+WORDS = ["the", "cat", "sat", "on", "the", "mat"]
+
+
+def _layer(heads: int = 4, width: int = 32, **options: Any) -> tm.viz.Graph:
+    """One layer of attention, with what follows it.
+
+    Without biases: the gradient of the keys' is zero but for rounding errors.
+    """
+    attention = tm.nn.MultiHeadAttention(width, heads, bias=False, **options).double()
+    out = attention(tm.randn(1, len(WORDS), width, dtype=np.float64), is_causal=True)
+    return tm.viz.trace((out * out).mean(), model=attention, tokens=WORDS)
+
+
+def _gpt(layers: int) -> tm.viz.Graph:
+    """A small language model and its loss."""
+    gpt = tm.nn.GPT(11, 8, embed_dim=16, num_heads=2, num_layers=layers).double()
+    loss = tm.cross_entropy(gpt(tm.tensor([[1, 2, 3, 4]])).reshape(-1, 11), tm.tensor([2, 3, 4, 5]))
+    return tm.viz.trace(loss, model=gpt, tokens=list("word"))
+
+
+def _translation() -> tm.viz.Graph:
+    """Queries of one sentence, keys and values of another, shared by pairs of heads."""
+    attention = tm.nn.MultiHeadAttention(32, 4, num_kv_heads=2, attention="additive").double()
+    query, memory = (tm.randn(1, n, 32, dtype=np.float64) for n in (4, 3))
+    return tm.viz.trace(attention, (query, memory, memory))
+
+
+def _perceptron() -> tm.viz.Graph:
+    """A model without any attention."""
+    model = tm.nn.Sequential(tm.nn.Linear(2, 3), tm.nn.Tanh(), tm.nn.Linear(3, 1)).double()
+    return tm.viz.trace(model(tm.ones(4, 2, dtype=np.float64)).mean(), model=model)
+
+
+#: Name of each picture, what is traced, and how it is drawn.
+PICTURES: dict[str, tuple[Callable[[], tm.viz.Graph], dict[str, Any]]] = {
+    "layer": (_layer, {}),
+    "both": (_layer, {"direction": "both"}),
+    "head": (_layer, {"head": 1}),
+    "column": (_layer, {"size": "column"}),
+    "many-heads": (lambda: _layer(12, 48), {"size": "slide"}),
+    "cross": (_translation, {}),
+    "fused": (_layer, {"heads": "fused"}),
+    "backward": (_perceptron, {"direction": "backward"}),
+    "gpt": (lambda: _gpt(12), {}),
+    "gpt-block": (lambda: _gpt(12), {"module": "blocks.7", "direction": "backward"}),
+    "gpt-depth-1": (lambda: _gpt(12), {"depth": 1}),
+}
+
+
+def draw(name: str, theme: str) -> str:
+    """Draw one picture."""
+    make, options = PICTURES[name]
+    tm.manual_seed(1)
+    return make().to_svg(theme=theme, **options)
+
+
+def alike(a: str, b: str) -> bool:
+    """Whether two pictures are the same but for rounding errors: each processor has its own."""
+    return _without_errors(a) == _without_errors(b)
+
+
+def _without_errors(svg: str) -> str:
+    return re.sub(r"largest difference [^)]*\)", "", svg)
+
+
+def main() -> int:
+    """Draw all, or compare all; returns the exit code."""
+    os.environ["PATH"] = ""  # no system dot: it would lay out differently
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name in PICTURES:
+        for theme in ("light", "dark"):
+            path = IMAGES / f"{name}{'' if theme == 'light' else '-dark'}.svg"
+            svg = draw(name, theme)
+            if path.exists() and alike(path.read_text("utf-8"), svg):
+                continue
+            if check:
+                stale.append(path.name)
+            else:
+                path.write_text(svg, "utf-8")
+                print(f"drawn: {path.name}")
+    if stale:
+        print("out of date: " + ", ".join(stale) + "; `python docs/pictures.py` draws them anew")
+    return bool(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

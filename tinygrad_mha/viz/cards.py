@@ -1,0 +1,288 @@
+"""What stands in a picture: boxes, matrices, maps, as Graphviz's HTML-like labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .data import Attention, Lane
+from .flow import words
+from .lanes import pool
+from .picture import Picture
+from .text import label, number, token
+from .theme import Theme, viridis
+
+#: Cells along a side of a map that has to be a table whatever its size.
+_COARSE = 24
+
+
+def card(
+    t: Theme, title: str, details: Sequence[str], fill: str, outline: str, beside: str = ""
+) -> str:
+    """A box of two lines: what it is, and its numbers."""
+    below = "&#160;&#160;&#160;".join(details)
+    second = (
+        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">&#160;{below}&#160;</FONT></TD></TR>'
+        if below
+        else ""
+    )
+    kind = (
+        f'<FONT POINT-SIZE="9" COLOR="{t.faint}">&#160;&#160;&#160; {beside}</FONT>'
+        if beside
+        else ""
+    )
+    return (
+        f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" STYLE="ROUNDED" '
+        f'BGCOLOR="{fill}" COLOR="{outline}">'
+        f"<TR><TD>&#160;<B>{title}</B>{kind}&#160;</TD></TR>{second}</TABLE>>"
+    )
+
+
+def chip(t: Theme, says: str) -> str:
+    """A small box of one line, with two ports on its upper side."""
+    ports = "".join(f'<TD PORT="{p}" HEIGHT="1" CELLPADDING="0"></TD>' for p in ("a", "b", "c"))
+    return (
+        f'<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="3" '
+        f'BGCOLOR="{t.op}" COLOR="{t.line}"><TR>{ports}</TR><TR><TD COLSPAN="3">{says}</TD></TR>'
+        "</TABLE>"
+    )
+
+
+def plain_table(rows: str) -> str:
+    """A table of which only its contents are seen."""
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{rows}</TABLE>'
+
+
+def alone(inner: str) -> str:
+    """A table as a whole label."""
+    return f"<{inner}>"
+
+
+def passed(inner: str, width: int, room: int, values: str) -> str:
+    """A table in a field `width` points wide, with `room` on both sides.
+
+    On the right a line of the colour `values` leads the values past it, at the same place in
+    every such label.
+    """
+    side = f'<TD WIDTH="{room}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
+    right = side
+    if values:
+        right = (
+            f'<TD WIDTH="{room - 8}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
+            f'<TD PORT="v" BORDER="1" SIDES="L" COLOR="{values}" WIDTH="2"></TD>'
+            '<TD WIDTH="6" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
+        )
+    row = f'<TR>{side}<TD PORT="m" WIDTH="{width}">{inner}</TD>{right}</TR>'
+    return alone(plain_table(row))
+
+
+def bar(
+    t: Theme,
+    cells: Sequence[tuple[str, str]],
+    lanes: Sequence[tuple[str, int]],
+    *,
+    above: bool,
+    fill: str = "",
+    outline: str = "",
+) -> str:
+    """A wide, flat box from which arrows fan out to the lanes, or in which they meet.
+
+    Parameters
+    ----------
+    t : Theme
+        Colours.
+    cells : sequence of (str, str)
+        What it says, side by side: port and words.
+    lanes : sequence of (str, int)
+        Where the arrows to or from the lanes end: port and width.
+    above : bool
+        Whether it stands above the lanes.
+    fill, outline : str
+        Of the box.
+    """
+    each = sum(width for _, width in lanes) // len(cells)
+    words = "".join(
+        f'<TD PORT="{port}" WIDTH="{each}" CELLPADDING="2">{says}</TD>' for port, says in cells
+    )
+    ports = "".join(middle(port, width, 2) for port, width in lanes)
+    rows = [
+        f"<TR><TD>{plain_table(f'<TR>{row}</TR>')}</TD></TR>"
+        for row in ((words, ports) if above else (ports, words))
+    ]
+    return (
+        '<<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="0" '
+        f'BGCOLOR="{fill or t.op}" COLOR="{outline or t.line}">{"".join(rows)}</TABLE>>'
+    )
+
+
+def middle(port: str, width: int, height: int) -> str:
+    """Cells of a row in whose middle a port is, and beside it those for two arrows."""
+    side = f'<TD WIDTH="{(width - 18) // 2}" HEIGHT="{height}" FIXEDSIZE="TRUE"></TD>'
+    ports = "".join(
+        f'<TD PORT="{port}{which}" WIDTH="6" HEIGHT="{height}" FIXEDSIZE="TRUE"></TD>'
+        for which in ("w", "", "e")
+    )
+    return f"{side}{ports}{side}"
+
+
+def lane_head(
+    t: Theme, lane: Lane, names: Sequence[str], colour: str, compact: bool, width: int
+) -> str:
+    """A lane's title, its numbers, and head i's own matrices in a row, each with a port."""
+    stats = f"entropy {lane.entropy:.2f}&#160;&#160; peak {lane.peak:.2f}"
+    shares = (
+        f"self {lane.to_self:.2f}&#160; prev {lane.to_previous:.2f}&#160; first {lane.to_first:.2f}"
+    )
+    faint = f'<FONT POINT-SIZE="9" COLOR="{t.faint}">'
+    rows = [f'<FONT POINT-SIZE="13" COLOR="{colour}"><B>head {lane.head + 1}</B></FONT>']
+    if lane.weights:
+        rows.append(f"{faint}{stats}</FONT>")
+        if not compact:
+            rows.append(f"{faint}{shares}</FONT>")
+    cells = "".join(
+        f'<TD PORT="p{k}" BORDER="1" STYLE="ROUNDED" BGCOLOR="{t.parameter}" COLOR="{t.line}" '
+        f'CELLPADDING="{2 if compact else 4}">{matrix(name, lane.blocks[k])}</TD>'
+        for k, name in enumerate(names)
+    )
+    rows.append(
+        f'<TABLE BORDER="0" CELLSPACING="{3 if compact else 5}" CELLPADDING="0"><TR>{cells}</TR>'
+        "</TABLE>"
+    )
+    below = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
+    return (
+        f'<<TABLE BORDER="0" CELLSPACING="{1 if compact else 2}" CELLPADDING="0">'
+        '<TR><TD><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>'
+        f"{middle('t', width, 1)}</TR></TABLE></TD></TR>{below}</TABLE>>"
+    )
+
+
+def share(t: Theme, attention: Attention, lane: Lane, colour: str, compact: bool) -> str:
+    """W_o's block for this head, and how much comes out of it."""
+    name = attention.combined.rsplit(".", 1)[-1]
+    if name == "weight":
+        name = attention.combined.rsplit(".", 2)[-2]
+    own = f"h{low(lane.head + 1)}"
+    says = f"{_base(name)}[:, {lane.head + 1}] {own}" if attention.combined else own
+    gap = "&#160;" if compact else "&#160;&#160;&#160;"
+    numbers = f"‖·‖ {number(lane.contribution)}{gap}‖∇‖ {words(lane.gradient)}"
+    return (
+        f'<<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="3" '
+        f'BGCOLOR="{t.parameter}" COLOR="{colour}"><TR><TD>{says}</TD></TR>'
+        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">{numbers}</FONT></TD></TR></TABLE>>'
+    )
+
+
+def map_width(attention: Attention, picture: Picture) -> int:
+    """Width of a region's maps in points."""
+    widest = max((len(lane.columns) for lane in attention.lanes), default=0)
+    longest = max((len(lane.rows) for lane in attention.lanes), default=0)
+    if max(widest, longest) > _table(picture):
+        return round(_room(picture) * widest / max(widest, longest)) + 6
+    names = max((len(token(row)) for lane in attention.lanes for row in lane.rows), default=0)
+    side = _side(max(widest, longest), picture)
+    return (side + 1) * widest + max(side, 5 * names) + 6
+
+
+def _table(picture: Picture) -> int:
+    """Cells along a side up to which a map is a table; a larger one is drawn by the finishing."""
+    return 16 if picture.head is None else 48
+
+
+def _room(picture: Picture) -> int:
+    """How large a map may get, in points."""
+    return 60 if picture.compact else 300 if picture.head is not None else 150
+
+
+def _side(longest: int, picture: Picture) -> int:
+    """Of a cell of a table, in points."""
+    return max(4, min(20, _room(picture) // max(longest, 1)))
+
+
+def heatmap(lane: Lane, colour: str, picture: Picture, beside: int) -> str:
+    """The weights, queries down and keys across, with some points of nothing on both sides."""
+    t = picture.colours
+    high, wide = len(lane.rows), len(lane.columns)
+    if max(high, wide) <= _table(picture):
+        inner = _cells(lane, t, _side(max(high, wide), picture))
+    elif picture.cells:
+        coarse = _coarse(lane)
+        inner = _cells(coarse, t, _side(max(len(coarse.rows), len(coarse.columns)), picture))
+    else:  # painted by the finishing, which knows the node by its name
+        side = _room(picture) / max(high, wide)
+        inner = (
+            f'<TR><TD BGCOLOR="#0a0b0c" WIDTH="{max(24, round(wide * side))}" '
+            f'HEIGHT="{max(24, round(high * side))}" FIXEDSIZE="TRUE"></TD></TR>'
+        )
+    gap = f'<TD WIDTH="{beside}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>' if beside > 0 else ""
+    return plain_table(
+        f'<TR>{gap}<TD><TABLE BORDER="1" COLOR="{colour}" CELLBORDER="0" CELLSPACING="1" '
+        f'CELLPADDING="0" BGCOLOR="{t.paper}">{inner}</TABLE></TD>{gap}</TR>'
+    )
+
+
+def _cells(lane: Lane, t: Theme, side: int) -> str:
+    """A map as the rows of a table, with cells `side` points wide and high."""
+    letters = min(9, side - 1)
+    named = letters >= 5
+    largest = max((max(row) for row in lane.weights), default=0.0) or 1.0
+
+    def cell(content: str, fill: str = "", width: int = side) -> str:
+        paint = f' BGCOLOR="{fill}"' if fill else ""
+        return f'<TD{paint} WIDTH="{width}" HEIGHT="{side}" FIXEDSIZE="TRUE">{content}</TD>'
+
+    def name(text: str, longest: int) -> str:
+        return f'<FONT POINT-SIZE="{letters}" COLOR="{t.faint}">{token(text, longest)}</FONT>'
+
+    rows = []
+    wide = max(side, 5 * max(len(token(r)) for r in lane.rows)) if named else side
+    if named:
+        # a name that is wider than its column would run into the next
+        fits = max(2, int(side / (letters * 0.55)))
+        heads = "".join(cell(name(c, fits)) for c in lane.columns)
+        rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
+    for weights, seen, row in zip(lane.weights, lane.visible, lane.rows, strict=True):
+        cells = "".join(
+            cell("", viridis(w / largest) if ok else t.masked)
+            for w, ok in zip(weights, seen, strict=True)
+        )
+        rows.append(f"<TR>{cell(name(row, 8), width=wide) if named else ''}{cells}</TR>")
+    return "".join(rows)
+
+
+def _coarse(lane: Lane) -> Lane:
+    """The same map with few enough cells for a table."""
+    size = -(-max(len(lane.rows), len(lane.columns)) // _COARSE)
+    return Lane(
+        **{
+            **vars(lane),
+            "weights": pool(lane.weights, size).tolist(),
+            "visible": (pool(lane.visible, size) > 0).tolist(),
+            "rows": lane.rows[::size],
+            "columns": lane.columns[::size],
+        }
+    )
+
+
+_LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def low(count: int) -> str:
+    """Write a number as a subscript."""
+    return str(count).translate(_LOW)
+
+
+def _base(name: str) -> str:
+    """W_o as W with a subscript."""
+    base, _, below = name.partition("_")
+    return f"{label(base)}{_small(label(below), 'SUB')}" if below else label(base)
+
+
+def matrix(name: str, block: int) -> str:
+    """W_q of head i as the formula has it, W with i below and (q) above."""
+    base, _, above = name.partition("_")
+    if base == "W" and above:
+        return f"W{_small(block + 1, 'SUB')}{_small(f'({label(above)})', 'SUP')}"
+    return f"{label(name, 14)}{_small(block + 1, 'SUB')}"
+
+
+def _small(says: object, place: str) -> str:
+    return f'<FONT POINT-SIZE="8"><{place}>{says}</{place}></FONT>'

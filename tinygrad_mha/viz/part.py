@@ -1,0 +1,107 @@
+"""One module of a trace, as a trace of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .data import Trace, Vertex
+
+
+def part(data: Trace, path: str) -> Trace:
+    """Cut out what ran in a module; what it was given become inputs.
+
+    Parameters
+    ----------
+    data : Trace
+        The whole.
+    path : str
+        The module's dotted name, such as ``blocks.0``.
+
+    Returns
+    -------
+    Trace
+        Numbered anew. Where the module was called several times, all calls are in it.
+
+    Raises
+    ------
+    ValueError
+        No module of that name ran.
+    """
+    roots = {m.id for m in data.modules if m.path == path}
+    if not roots:
+        names = sorted({m.path for m in data.modules} - {""})
+        near = [n for n in names if path.rpartition(".")[2] in n] or names
+        raise ValueError(
+            f"module is {path!r}; no module of that name ran. Some that did: " + ", ".join(near[:8])
+        )
+    inside = set(roots)
+    for module in data.modules:  # a call stands behind the one around it
+        if module.parent in inside:
+            inside.add(module.id)
+    members = {v.id for v in data.vertices if v.module in inside}
+    given = {e.source for e in data.edges if e.target in members} - members
+    kept = sorted(members | given)
+    number = {old: new for new, old in enumerate(kept)}
+    modules = [m for m in data.modules if m.id in inside]
+    call = {m.id: i for i, m in enumerate(modules)}
+    leaves = {e.source for e in data.edges if e.source in members and e.target not in members}
+    final = sorted(leaves | (members & set(data.outputs))) or [max(members)]
+    attentions = [
+        a for a in data.attentions if members.issuperset(a.vertices) and set(a.sources) <= set(kept)
+    ]
+    return replace(
+        data,
+        title=f"{path} of {data.title}",
+        modules=[
+            replace(m, id=call[m.id], parent=call.get(-1 if m.parent is None else m.parent))
+            for m in modules
+        ],
+        vertices=[
+            replace(
+                _as_input(data, v) if old in given else v,
+                id=number[old],
+                module=call.get(-1 if v.module is None else v.module),
+            )
+            for old in kept
+            for v in [data.vertices[old]]
+        ],
+        edges=[
+            replace(e, source=number[e.source], target=number[e.target])
+            for e in data.edges
+            if e.target in members
+        ],
+        attentions=[
+            replace(
+                a,
+                id=i,
+                module=None if a.module is None else call[a.module],
+                vertices=[number[v] for v in a.vertices],
+                sources=[number[v] for v in a.sources],
+                output=number[a.output],
+            )
+            for i, a in enumerate(attentions)
+        ],
+        steps=[
+            replace(
+                step,
+                vertex=number[step.vertex],
+                flows=[
+                    (number[f[0]], f[1], f[2], f[3], f[4]) for f in step.flows if f[0] in number
+                ],
+            )
+            for step in data.steps
+            if step.vertex in members
+        ],
+        outputs=[number[v] for v in final],
+    )
+
+
+def _as_input(data: Trace, vertex: Vertex) -> Vertex:
+    """What comes from outside, named after the module it comes from."""
+    if vertex.kind != "op":
+        return vertex
+    where = "" if vertex.module is None else data.modules[vertex.module].path
+    outer, _, name = where.rpartition(".")
+    if name.isdigit():  # one of a list: a number alone says nothing
+        name = f"{outer.rpartition('.')[2]}.{name}".lstrip(".")
+    return replace(vertex, kind="input", name=name or vertex.symbol, heads=None)
