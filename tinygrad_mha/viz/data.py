@@ -220,6 +220,9 @@ class Lane:
     projected, staged : list of float or None
         As `gradient`, for what each of the region's projections, and each of its stages, gives this
         head; in the order of ``Attention.projections`` and ``stages``.
+    ablation : float or None
+        By how much the traced loss rises without the head, in a run of its own; None: not
+        asked for, see :meth:`Graph.ablate`.
     """
 
     head: int
@@ -237,6 +240,7 @@ class Lane:
     blocks: list[int]
     projected: list[float | None]
     staged: list[float | None]
+    ablation: float | None = None
 
 
 @dataclass

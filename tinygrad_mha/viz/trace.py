@@ -90,7 +90,7 @@ def trace(
 
     steps = unfold(outputs)
     as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
-    return Graph(record(steps), None if as_ran else record(outputs))
+    return Graph(record(steps), None if as_ran else record(outputs), steps)
 
 
 def _call(model: Callable[..., Any], inputs: Any) -> list[Tensor]:
