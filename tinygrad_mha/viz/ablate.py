@@ -107,7 +107,7 @@ class Ablations(Sequence[Ablation]):
 
     def _cells(self) -> list[tuple[str, ...]]:
         titles = ("module", "head", "output", "without", "change", "moved")
-        return [titles] + [
+        rows: list[tuple[str, ...]] = [
             (
                 visible(row.layer) or "attention",
                 str(row.head + 1),
@@ -118,6 +118,7 @@ class Ablations(Sequence[Ablation]):
             )
             for row in self
         ]
+        return [titles, *rows]
 
     def text(self) -> str:
         """Lay it out for a terminal."""

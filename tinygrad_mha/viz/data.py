@@ -361,19 +361,19 @@ class Trace:
 
     def to_json(self) -> str:
         """Write it as JSON; the same trace gives the same bytes."""
-        return json.dumps(_finite(asdict(self)), ensure_ascii=True, separators=(",", ":"))
+        return json.dumps(finite(asdict(self)), ensure_ascii=True, separators=(",", ":"))
 
 
 def _size(difference: float) -> str:
     return f"{difference:.0e}" if difference else "0"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no nan and no infinity: they become strings, so that they are seen."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value

@@ -14,6 +14,7 @@ from .theme import THEMES
 
 if TYPE_CHECKING:
     from .ablate import Ablations
+    from .diff import Diff
 
 FORMATS = ("svg", "png", "pdf", "dot", "json", "html")
 
@@ -195,6 +196,51 @@ class Graph:
                 "ablate: this graph is data alone, and cannot be run again; trace the output anew"
             )
         return ablate(self.data, self.source, layer, head)
+
+    def diff(
+        self,
+        other: Graph,
+        *,
+        names: tuple[str, str] = ("before", "after"),
+        tolerance: float = 1e-6,
+    ) -> Diff:
+        """Compare with another graph: two steps of a training, a head on and off, two models.
+
+        Parameters
+        ----------
+        other : Graph
+            What became of this one. Operations are matched by where they stand: module,
+            operation, position; parameters by name.
+        names : (str, str), default ("before", "after")
+            What the two are called in pictures and tables.
+        tolerance : float, default 1e-6
+            Relative distance up to which two arrays are the same.
+
+        Returns
+        -------
+        Diff
+            Prints as a table; ``.save("d.svg")`` and the like draw it.
+
+        Raises
+        ------
+        TypeError
+            `other` is not a graph.
+        ValueError
+            The two have nothing in common.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> mha, x = tm.nn.MultiHeadAttention(8, 2), tm.randn(1, 3, 8)
+        >>> whole = tm.viz.trace(mha(x).sum(), model=mha)
+        >>> half = tm.viz.trace(mha(x, head_mask=[1.0, 0.0]).sum(), model=mha)
+        >>> diff = whole.diff(half, names=("both heads", "head 1 alone"))
+        >>> [change.name for change in diff.changes if change.state == "added"]
+        ['b', 'mul']
+        """
+        from .diff import diff
+
+        return diff(self, other, names, tolerance)
 
     def table(self) -> str:
         """Write the computation as text, a line for each operation, inputs first."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engine import Node, Tensor, enable_grad, grad
 from .data import Attention, Lane, Proof
+from .measures import measures
 from .origins import Origin, origin
 from .replay import Replay, call
 
@@ -388,8 +389,6 @@ def _lane(
     visible = _visible(node, head, axes[node], replayed, batch, shown.shape)
     length, keys = shown.shape
     size = -(-max(length, keys) // LARGEST_MAP)
-    entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(-1)
-    diagonal = np.arange(min(length, keys))
     return (
         Lane(
             head,
@@ -397,16 +396,12 @@ def _lane(
             _labels(tokens, length, size),
             _labels(tokens, keys, size),
             (_pool(visible.astype(float), size) > 0).tolist(),
-            float(entropy.mean()),
-            float(weights.max(-1).mean()),
-            float(weights[:, diagonal, diagonal].mean()),
-            float(weights[:, diagonal[1:], diagonal[:-1]].mean()) if len(diagonal) > 1 else 0.0,
-            float(weights[:, :, 0].mean()),
-            contribution,
-            gradient,
-            [],
-            [],
-            [],
+            **measures(weights),
+            contribution=contribution,
+            gradient=gradient,
+            blocks=[],
+            projected=[],
+            staged=[],
         ),
         size,
     )
