@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from .data import Trace
 from .table import aligned
+from .template import fill
 from .text import label, number, visible
 from .text import shape as sizes
 
@@ -168,22 +168,17 @@ def page(diff: Diff) -> str:
         # two pictures in one page must not share their ids, and need no XML declaration
         return svg[svg.index("<svg") :].replace('id="', f'id="{theme}-')
 
-    parts = {
-        "{{title}}": label(f"{diff.names[0]} → {diff.names[1]}", 200),
-        "{{facts}}": "".join(f"<li>{escape(line)}</li>" for line in facts(diff)),
-        "{{light}}": _attempted(lambda: picture("light")),
-        "{{dark}}": _attempted(lambda: picture("dark")),
-        "{{tables}}": "".join(
-            f"<h2>{label(title, 200)}</h2>{_table(rows)}" for title, rows in sections(diff)
-        )
-        or "<p>Nothing changed.</p>",
-    }
-    text = (files(__package__) / "film" / "diff.html").read_text("utf-8")
-    pieces = []
-    for mark, content in parts.items():  # in the order in which they stand
-        before, _, text = text.partition(mark)
-        pieces += [before, content]
-    return "".join([*pieces, text])
+    tables = [f"<h2>{label(title, 200)}</h2>{_table(rows)}" for title, rows in sections(diff)]
+    return fill(
+        "diff.html",
+        {
+            "title": label(f"{diff.names[0]} → {diff.names[1]}", 200),
+            "facts": "".join(f"<li>{escape(line)}</li>" for line in facts(diff)),
+            "light": _attempted(lambda: picture("light")),
+            "dark": _attempted(lambda: picture("dark")),
+            "tables": "".join(tables),
+        },
+    )
 
 
 def _attempted(draw: Callable[[], str]) -> str:

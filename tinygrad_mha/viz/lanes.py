@@ -15,7 +15,7 @@ import numpy as np
 
 from ..engine import Node, Tensor, enable_grad, grad
 from .data import Attention, Lane, Proof
-from .measures import measures
+from .measures import labels, measures, pool
 from .origins import Origin, origin
 from .replay import Replay, call
 
@@ -392,10 +392,10 @@ def _lane(
     return (
         Lane(
             head,
-            np.round(_pool(shown, size), 5).tolist(),
-            _labels(tokens, length, size),
-            _labels(tokens, keys, size),
-            (_pool(visible.astype(float), size) > 0).tolist(),
+            np.round(pool(shown, size), 5).tolist(),
+            labels(tokens, length, size),
+            labels(tokens, keys, size),
+            (pool(visible.astype(float), size) > 0).tolist(),
             **measures(weights),
             contribution=contribution,
             gradient=gradient,
@@ -417,20 +417,3 @@ def _visible(
     mask = np.take(mask, head, axis)
     mask = mask.reshape(-1, *mask.shape[-2:])
     return np.asarray(mask[min(batch, len(mask) - 1)], bool)
-
-
-def _labels(tokens: list[str], count: int, size: int) -> list[str]:
-    """Labels of positions, or of groups of them."""
-    every = tokens[:count] if len(tokens) >= count else [str(i) for i in range(count)]
-    return every if size == 1 else [f"{every[i]}…" for i in range(0, count, size)]
-
-
-def _pool(array: np.ndarray, size: int) -> np.ndarray:
-    """Average over squares, smaller ones at the edges."""
-    if size == 1:
-        return array
-    rows, columns = np.arange(0, array.shape[0], size), np.arange(0, array.shape[1], size)
-    sums = np.add.reduceat(np.add.reduceat(array, rows, 0), columns, 1)
-    high = np.diff(np.append(rows, array.shape[0]))
-    wide = np.diff(np.append(columns, array.shape[1]))
-    return np.asarray(sums / (high[:, None] * wide[None, :]))

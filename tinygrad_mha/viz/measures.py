@@ -1,4 +1,4 @@
-"""What a head's weights say about it, in five numbers."""
+"""What a head's weights say about it, in five numbers; and maps too large to show, made smaller."""
 
 from __future__ import annotations
 
@@ -39,3 +39,20 @@ def measures(weights: np.ndarray) -> dict[str, float]:
         weights[:, :, 0].mean(),
     )
     return dict(zip(NAMES, map(float, found), strict=True))
+
+
+def pool(array: np.ndarray, size: int) -> np.ndarray:
+    """Average a map ``(L, S)`` over squares of `size`, smaller ones at the edges."""
+    if size == 1:
+        return array
+    rows, columns = np.arange(0, array.shape[0], size), np.arange(0, array.shape[1], size)
+    sums = np.add.reduceat(np.add.reduceat(array, rows, 0), columns, 1)
+    high = np.diff(np.append(rows, array.shape[0]))
+    wide = np.diff(np.append(columns, array.shape[1]))
+    return np.asarray(sums / (high[:, None] * wide[None, :]))
+
+
+def labels(tokens: list[str], count: int, size: int) -> list[str]:
+    """Labels of `count` positions, or of groups of `size` of them."""
+    every = tokens[:count] if len(tokens) >= count else [str(i) for i in range(count)]
+    return every if size == 1 else [f"{every[i]}…" for i in range(0, count, size)]
