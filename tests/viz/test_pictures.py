@@ -164,7 +164,7 @@ def test_a_file_appears_whole_or_not_at_all(
 def test_notebooks_get_a_picture() -> None:
     graph = attention(list("ab"))
     assert graph._repr_svg_().lstrip().startswith("<?xml")
-    assert "<svg" in graph._repr_html_()
+    assert "<iframe" in graph._repr_html_()
 
 
 def test_what_ran_is_drawn_beside_the_lanes() -> None:

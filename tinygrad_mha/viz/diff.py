@@ -291,13 +291,18 @@ class Diff:
         write_whole(path, content)
         return path
 
-    def _repr_svg_(self) -> str:
-        return self.to_svg()
+    def _repr_svg_(self) -> str | None:
+        """Picture for notebooks; None where nothing can draw it, and the page is shown alone."""
+        try:
+            return self.to_svg()
+        except RuntimeError:
+            return None
 
     def _repr_html_(self) -> str:
+        """Page of the picture and the tables in a frame of its own, which notebooks prefer."""
         from .notebook import framed
 
-        return framed(self.to_html(), self.names[0] + " → " + self.names[1])
+        return framed(self.to_html(), f"{self.names[0]} → {self.names[1]}")
 
     def __str__(self) -> str:
         return self.table()

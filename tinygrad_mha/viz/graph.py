@@ -248,11 +248,18 @@ class Graph:
 
         return table(self.data)
 
-    def _repr_svg_(self) -> str:
-        return self.to_svg()
+    def _repr_svg_(self) -> str | None:
+        """Picture for notebooks; None where nothing can draw it, and the page is shown alone."""
+        try:
+            return self.to_svg()
+        except RuntimeError:
+            return None
 
     def _repr_html_(self) -> str:
-        return f'<div style="max-width:100%;overflow:auto">{self.to_svg()}</div>'
+        """Interactive page in a frame of its own, which notebooks prefer."""
+        from .notebook import framed
+
+        return framed(self.to_html(), self.data.title)
 
     def __repr__(self) -> str:
         ops = sum(v.kind == "op" for v in self.data.vertices)
