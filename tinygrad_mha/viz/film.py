@@ -28,7 +28,7 @@ from .text import label
 VERSION = 1
 
 #: Bytes that all maps of a film take at the most; decides how finely they are kept.
-ROOM = 3_000_000
+ROOM = 4_000_000
 
 #: The sides that a map may have, in cells.
 LEAST_SIDE, MOST_SIDE = 8, 64
