@@ -201,7 +201,7 @@ class _Drawing:
         outline = {"added": t.source, "removed": t.alarm}.get(card.state, t.line)
         style = "ROUNDED,DASHED" if card.state in ("added", "removed") else "ROUNDED"
         border = 2 if card.state in ("added", "removed", "reshaped") else 1
-        faint = f'<FONT POINT-SIZE="9" COLOR="{t.faint}">  {label(card.kind)}</FONT>'
+        faint = f'<FONT POINT-SIZE="9" COLOR="{t.faint}">      {label(card.kind)}</FONT>'
         mark = f"{sign} " if card.state != "same" else ""
         words = f"  {card.state}" if card.state in ("added", "removed", "reshaped") else ""
         state = f'<FONT POINT-SIZE="9" COLOR="{outline}">{words}</FONT>' if words else ""
@@ -239,7 +239,7 @@ class _Drawing:
                 words += f"   moved {moved(difference)}"
                 if growth is not None:
                     colour = self._signed(growth)
-                    words += f"   norm {f'{growth:+.1%}'.replace('-', '−')}"
+                    words += f"   norm {f'{growth:+.0%}'.replace('-', '−')}"
             rows.append(
                 f'<TR><TD BGCOLOR="{colour}" WIDTH="9" HEIGHT="9" FIXEDSIZE="TRUE"></TD>'
                 f'<TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">{words}</FONT></TD></TR>'
@@ -249,7 +249,7 @@ class _Drawing:
         # of a fixed size, or it would be stretched to the width of the heads below it
         return (
             '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="0" FIXEDSIZE="TRUE" '
-            f'WIDTH="250" HEIGHT="{17 * len(rows) + 3}">{"".join(rows)}</TABLE>'
+            f'WIDTH="265" HEIGHT="{17 * len(rows) + 3}">{"".join(rows)}</TABLE>'
         )
 
     # -- heads ------------------------------------------------------------------------------------
