@@ -85,6 +85,16 @@ def test_a_module_of_ones_own_needs_no_gates() -> None:
     assert row.layer == ""
 
 
+def test_of_several_outputs_the_first_number_is_the_loss() -> None:
+    mha, x = tm.nn.MultiHeadAttention(8, 2), tm.randn(1, 3, 8)
+    out = mha(x)
+    rows = tm.viz.trace([out, out.sum(), (out * 2).sum()], model=mha).ablate(0, 0)
+    gated = mha(x, head_mask=[0.0, 1.0]).data
+    np.testing.assert_allclose(rows[0].output, gated, atol=1e-6)
+    assert rows[0].without == pytest.approx(float(gated.sum()), abs=1e-5)
+    assert len(rows[0].outputs) == 3
+
+
 def test_layers_are_named_by_number_or_path() -> None:
     gpt = tm.nn.GPT(5, 4, embed_dim=4, num_heads=2, num_layers=2)
     graph = tm.viz.trace(gpt(tm.tensor([[1, 2, 3]])).sum(), model=gpt)

@@ -113,15 +113,6 @@ def test_further_measures_and_other_ways_to_call() -> None:
     np.testing.assert_array_equal(visible[0], np.tril(np.ones((4, 4))))
 
 
-@pytest.mark.parametrize("length", [8, 300])
-def test_a_model_that_keeps_no_weights_is_filmed_all_the_same(length: int) -> None:
-    mha, x = tm.nn.MultiHeadAttention(8, 2), tm.randn(1, length, 8)
-    expected = tm.viz.Film(mha, x).to_json()
-    mha.pooling.keep_weights = False
-    assert tm.viz.Film(mha, x).to_json() == expected
-    assert mha.pooling.keep_weights is False
-
-
 def test_saving_takes_the_last_step_and_repeats(tmp_path: Path) -> None:
     gpt = model()
     film = trained(gpt, 4, tm.viz.Film(gpt, X, every=3))

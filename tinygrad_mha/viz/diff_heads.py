@@ -120,6 +120,9 @@ def _one_by_one(data: Trace, path: str, like: list[Lane]) -> list[Lane] | None:
                 **measures(weights),
                 contribution=nan,
                 gradient=None,
+                blocks=[],
+                projected=[],
+                staged=[],
             )
         )
     return lanes

@@ -65,9 +65,9 @@ def facts(diff: Diff) -> list[str]:
 
 
 def _called(name: str, data: Trace) -> str:
-    value = data.vertices[data.output].value
-    number_of = data.vertices[data.output].shape == () and value is not None
-    result = f" = {number(value.mean)}" if value is not None and number_of else ""
+    output = data.vertices[data.outputs[0]]
+    single = output.value is not None and output.shape == ()
+    result = f" = {number(output.value.mean)}" if output.value is not None and single else ""
     return f"{visible(name)} ({visible(data.title)}{result})"
 
 

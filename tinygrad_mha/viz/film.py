@@ -23,6 +23,7 @@ from .measures import NAMES, labels, measures, pool
 from .replay import Replay, replay
 from .template import asset, fill, in_script
 from .text import label
+from .unfold import unfold
 
 #: Of the JSON form.
 VERSION = 1
@@ -199,7 +200,7 @@ class Film:
     # -- one frame ------------------------------------------------------------------------------
 
     def _frame(self) -> Frame:
-        replayed = replay(self._output(), None)
+        replayed = replay(unfold([self._output()]), [None])
         axes = head_axes(replayed)
         found = [(region, region.weights) for region in regions(replayed, axes)]
         if not found:
@@ -213,8 +214,8 @@ class Film:
         for k, (region, node) in enumerate(found):
             if node is None:
                 raise ValueError(
-                    "Film: these heads pool without a softmax, so there are no weights to show; "
-                    "F.attention_weights, or nn.DotProductAttention, has them in the graph"
+                    f"Film: the heads of layer {k} pool without a softmax: they have no weights "
+                    "that could be shown"
                 )
             weights = _by_head(replayed, node, axes[node])  # (N, h, L, S)
             one = weights[min(self.batch, len(weights) - 1)]  # (h, L, S)
@@ -244,18 +245,15 @@ class Film:
     def _output(self) -> Tensor:
         """Run the model as it would be used, and leave it as it was."""
         modules = list(self.model.modules())
-        wanted = {"training": False, "keep_weights": True}  # in evaluation, and not fused
-        before = [
-            (m, name, getattr(m, name)) for m in modules for name in wanted if hasattr(m, name)
-        ]
+        training = [module.training for module in modules]
         try:
-            for module, name, _ in before:
-                setattr(module, name, wanted[name])
+            for module in modules:
+                module.training = False
             with enable_grad():
                 output = _first_tensor(self._run())
         finally:
-            for module, name, was in before:
-                setattr(module, name, was)
+            for module, was in zip(modules, training, strict=True):
+                module.training = was
         if output is None or output.grad_fn is None:
             raise ValueError(
                 "Film: the model's output has no graph; it must be a tensor, or hold one, that is "
