@@ -221,9 +221,15 @@ class Diff:
 
     def to_svg(self, *, theme: str = "light") -> str:
         """Draw it as SVG text."""
+        from .diff_picture import draw
+        from .maps import Stencils
         from .render import render
 
-        return render(self.to_dot(theme=theme), "svg").decode()
+        if theme not in THEMES:
+            raise ValueError(f"theme is {theme!r}; it can be one of {tuple(THEMES)}")
+        stencils = Stencils()
+        dot = draw(self, THEMES[theme], stencils)
+        return stencils.put(render(dot, "svg").decode())
 
     def to_html(self) -> str:
         """Build a page of the picture and the tables: one file, which opens offline."""
@@ -280,7 +286,9 @@ class Diff:
             raise ValueError(
                 f"save: {path.name!r} ends in none of " + ", ".join("." + name for name in FORMATS)
             )
-        if kind in ("svg", "png", "pdf"):
+        if kind == "svg":
+            content = self.to_svg(theme=theme).encode()
+        elif kind in ("png", "pdf"):
             content = render(self.to_dot(theme=theme), kind)
         elif kind == "dot":
             content = self.to_dot(theme=theme).encode()

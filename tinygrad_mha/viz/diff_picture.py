@@ -13,29 +13,25 @@ from typing import TYPE_CHECKING
 import graphviz
 
 from .data import Trace
+from .diff_cards import HeadCards, signed
 from .diff_table import SIGNS, facts, moved
+from .maps import Stencils
 from .match import calls
-from .text import label, number, token
+from .text import label, number
 from .theme import Theme, viridis
 
 if TYPE_CHECKING:
     from .diff import Change, Diff, Difference, ModuleChange
-    from .diff_heads import HeadChange
 
-#: Cards drawn, and heads drawn of a layer; of more, those that moved most.
-MOST_CARDS, MOST_HEADS = 120, 8
-
-#: Heads side by side.
-ACROSS = 4
+#: Cards drawn; of more, those that changed most.
+MOST_CARDS = 120
 
 _FONT = "Arial"
-_FELL, _ROSE = (0, 90, 170), (200, 80, 0)
-_FELL_DARK, _ROSE_DARK = (90, 175, 245), (255, 150, 60)
 
 
-def draw(diff: Diff, theme: Theme) -> str:
-    """Write the whole picture."""
-    return _Drawing(diff, theme).source()
+def draw(diff: Diff, theme: Theme, stencils: Stencils | None = None) -> str:
+    """Write the whole picture; with `stencils`, for an SVG into which they are to be put."""
+    return _Drawing(diff, theme, stencils).source()
 
 
 @dataclass
@@ -56,8 +52,9 @@ class _Card:
 
 
 class _Drawing:
-    def __init__(self, diff: Diff, theme: Theme) -> None:
+    def __init__(self, diff: Diff, theme: Theme, stencils: Stencils | None) -> None:
         self.diff, self.theme = diff, theme
+        self.heads = HeadCards(theme, stencils)
         self.graph = graphviz.Digraph("diff")
         paths = {h.layer for h in diff.heads}
         # modules around attention are open; where nothing attends, only the outermost
@@ -173,7 +170,7 @@ class _Drawing:
                 f'<TD BGCOLOR="{c}" WIDTH="9" HEIGHT="10" FIXEDSIZE="TRUE"></TD>' for c in colours
             )
 
-        cells = [words("− fell"), scale([self._signed(k / 4) for k in range(-4, 5)])]
+        cells = [words("− fell"), scale([signed(t, k / 4) for k in range(-4, 5)])]
         cells += [words("rose +")]
         if self.diff.heads:
             cells += [scale([viridis(k / 7) for k in range(8)]), words("weight, 0 to 1")]
@@ -182,16 +179,6 @@ class _Drawing:
         return (
             f'<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>{"".join(cells)}</TR></TABLE>'
         )
-
-    def _signed(self, share: float) -> str:
-        """Colour of a number from −1 to 1, by way of the paper at 0."""
-        dark = self.theme.paper < "#8"
-        middle = (62, 72, 84) if dark else (244, 244, 242)
-        ends = (_FELL_DARK, _ROSE_DARK) if dark else (_FELL, _ROSE)
-        end = ends[share > 0]
-        part = min(abs(share), 1.0) ** 0.7  # small changes are to be seen too
-        mixed = (round(m + (e - m) * part) for m, e in zip(middle, end, strict=True))
-        return "#" + "".join(f"{c:02x}" for c in mixed)
 
     # -- cards ------------------------------------------------------------------------------------
 
@@ -214,7 +201,7 @@ class _Drawing:
         heads = (
             [h for h in self.diff.heads if h.layer == card.layer] if card.layer is not None else []
         )
-        rows += self._heads(heads)
+        rows += self.heads.rows(heads)
         return (
             f'<<TABLE BORDER="{border}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" '
             f'STYLE="{style}" BGCOLOR="{t.op}" COLOR="{outline}">{"".join(rows)}</TABLE>>'
@@ -238,7 +225,7 @@ class _Drawing:
                 growth = difference.growth
                 words += f"   moved {moved(difference)}"
                 if growth is not None:
-                    colour = self._signed(growth)
+                    colour = signed(t, growth)
                     words += f"   norm {f'{growth:+.0%}'.replace('-', '−')}"
             rows.append(
                 f'<TR><TD BGCOLOR="{colour}" WIDTH="9" HEIGHT="9" FIXEDSIZE="TRUE"></TD>'
@@ -251,109 +238,6 @@ class _Drawing:
             '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="0" FIXEDSIZE="TRUE" '
             f'WIDTH="265" HEIGHT="{17 * len(rows) + 3}">{"".join(rows)}</TABLE>'
         )
-
-    # -- heads ------------------------------------------------------------------------------------
-
-    def _heads(self, heads: list[HeadChange]) -> list[str]:
-        def far(head: HeadChange) -> float:
-            return math.inf if head.moved is None else head.moved
-
-        kept = sorted(heads, key=far, reverse=True)[:MOST_HEADS]
-        kept.sort(key=lambda head: head.head)
-        rows = []
-        for start in range(0, len(kept), ACROSS):
-            cells = "".join(f"<TD>{self._head(h)}</TD>" for h in kept[start : start + ACROSS])
-            rows.append(
-                '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="0">'
-                f"<TR>{cells}</TR></TABLE></TD></TR>"
-            )
-        if len(heads) > len(kept):
-            rows.append(
-                f'<TR><TD><FONT POINT-SIZE="9" COLOR="{self.theme.faint}">and '
-                f"{len(heads) - len(kept)} more heads, which moved less</FONT></TD></TR>"
-            )
-        return rows
-
-    def _head(self, head: HeadChange) -> str:
-        t = self.theme
-        colour = t.heads[head.head % len(t.heads)]
-        known = head.after or head.before
-        assert known is not None
-        state = "− removed" if head.after is None else "+ added" if head.before is None else ""
-        far = "" if head.moved is None else f"{head.moved:.1%} of its attention moved"
-        rows = [
-            f'<TR><TD><FONT POINT-SIZE="12" COLOR="{colour}"><B>head {head.head + 1}</B></FONT>'
-            "</TD></TR>",
-            self._lines([state or far] if state or far else []),
-        ]
-        small = [self._map(lane.weights, lane.visible) if lane and lane.weights else ""
-                 for lane in (head.before, head.after)]  # fmt: skip
-        if any(small):
-            pair = "".join(f"<TD>{m or ' '}</TD>" for m in (small[0], "→", small[1]))
-            rows.append(
-                '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="0">'
-                f"<TR>{pair}</TR></TABLE></TD></TR>"
-            )
-        if head.delta is not None:
-            rows.append(f"<TR><TD>{self._delta(head)}</TD></TR>")
-            rows.append(self._lines(_extremes(head)))
-        elif head.before is not None and head.after is not None and known.weights:
-            a, b = head.before, head.after
-            rows.append(
-                self._lines([f"maps of {_size(a.weights)} and {_size(b.weights)}: no difference"])
-            )
-        rows.append(
-            self._lines(
-                [
-                    f"{name} {number(a)} → {number(b)}"
-                    for name, a, b in head.measures()
-                    if name in ("entropy", "previous", "contribution", "gradient", "loss without")
-                ]
-            )
-        )
-        return (
-            f'<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" STYLE="ROUNDED" '
-            f'BGCOLOR="{t.paper}" COLOR="{colour}">{"".join(rows)}</TABLE>'
-        )
-
-    def _lines(self, lines: list[str]) -> str:
-        return "".join(
-            f'<TR><TD><FONT POINT-SIZE="9" COLOR="{self.theme.faint}">{line}</FONT></TD></TR>'
-            for line in lines
-        )
-
-    def _map(self, weights: list[list[float]], seen: list[list[bool]]) -> str:
-        side = max(1, min(9, 84 // max(len(weights), len(weights[0]))))
-        rows = [
-            [viridis(w) if ok else self.theme.masked for w, ok in zip(row, there, strict=True)]
-            for row, there in zip(weights, seen, strict=True)
-        ]
-        return _cells(rows, side, self.theme)
-
-    def _delta(self, head: HeadChange) -> str:
-        """Weights after − before; the largest cells with their sign, where one fits."""
-        t = self.theme
-        lane = head.after or head.before
-        assert lane is not None
-        assert head.delta is not None
-        side = max(2, min(18, 178 // max(len(head.delta), len(head.delta[0]))))
-        largest = max(abs(x) for row in head.delta for x in row)
-        largest = max(largest, 0.02)  # or rounding would be painted as if it were something
-        fills = [
-            [
-                self._signed(x / largest) if ok else t.masked
-                for x, ok in zip(row, there, strict=True)
-            ]
-            for row, there in zip(head.delta, lane.visible, strict=True)
-        ]
-        dark = t.paper < "#8"
-        signs = [
-            [("" if abs(x) < 0.25 * largest else "+" if x > 0 else "−") for x in row]
-            for row in head.delta
-        ]
-        ink = "#000000" if dark else "#ffffff"
-        names = (lane.rows, lane.columns) if side >= 9 else ([], [])
-        return _cells(fills, side, t, signs if side >= 9 else None, ink, names)
 
     # -- arrows -----------------------------------------------------------------------------------
 
@@ -371,58 +255,3 @@ class _Drawing:
                 elif (source, target) not in found[0]:
                     state = {"penwidth": "1.8", "color": self.theme.source, "label": " +"}
                 self.graph.edge(names[source], names[target], **state)
-
-
-def _cells(
-    fills: list[list[str]],
-    side: int,
-    theme: Theme,
-    signs: list[list[str]] | None = None,
-    ink: str = "",
-    names: tuple[list[str], list[str]] = ([], []),
-) -> str:
-    """A map as a table, with names at its edges and signs in its cells where they are given."""
-
-    def cell(fill: str, words: str = "", width: int = side) -> str:
-        paint = f' BGCOLOR="{fill}"' if fill else ""
-        return f'<TD{paint} WIDTH="{width}" HEIGHT="{side}" FIXEDSIZE="TRUE">{words}</TD>'
-
-    def letter(words: str, colour: str) -> str:
-        size = max(6, min(9, side - 2))
-        return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{words}</FONT>' if words else ""
-
-    rows_named, columns_named = names
-    wide = max([side, *(5 * len(token(name)) for name in rows_named)])
-    rows = []
-    if columns_named:
-        heads = "".join(cell("", letter(token(c[:3]), theme.faint)) for c in columns_named)
-        rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
-    for i, line in enumerate(fills):
-        name = cell("", letter(token(rows_named[i]), theme.faint), wide) if rows_named else ""
-        words = signs[i] if signs else [""] * len(line)
-        filled = (cell(f, letter(w, ink)) for f, w in zip(line, words, strict=True))
-        rows.append(f"<TR>{name}{''.join(filled)}</TR>")
-    gap = 1 if side > 4 else 0
-    return (
-        f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{gap}" CELLPADDING="0">'
-        f"{''.join(rows)}</TABLE>"
-    )
-
-
-def _extremes(head: HeadChange) -> list[str]:
-    """The weights that rose and fell most, in words."""
-    lane = head.after or head.before
-    assert lane is not None
-    assert head.delta is not None
-    cells = [(x, i, j) for i, row in enumerate(head.delta) for j, x in enumerate(row)]
-    found: list[str] = []
-    for x, i, j in (max(cells), min(cells)):
-        if x and (x > 0) == (not found):
-            found.append(
-                f"{f'{x:+.2f}'.replace('-', '−')}  {token(lane.rows[i])} → {token(lane.columns[j])}"
-            )
-    return found
-
-
-def _size(weights: list[list[float]]) -> str:
-    return f"{len(weights)}×{len(weights[0])}"

@@ -161,10 +161,9 @@ def head_rows(heads: list[HeadChange]) -> Rows:
 
 def page(diff: Diff) -> str:
     """Build one file: the picture, light and dark, and the tables; nothing in it runs."""
-    from .render import render
 
     def picture(theme: str) -> str:
-        svg = render(diff.to_dot(theme=theme), "svg").decode()
+        svg = diff.to_svg(theme=theme)
         # two pictures in one page must not share their ids, and need no XML declaration
         return svg[svg.index("<svg") :].replace('id="', f'id="{theme}-')
 
