@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_mha as tm
+from tests.support import browser as browsers
 from tests.viz.test_pictures import HOSTILE, safe
 from tinygrad_mha.viz.diff import Diff
 from tinygrad_mha.viz.match import match
@@ -218,6 +219,36 @@ def test_saved_in_every_form(steps: tuple[Any, Any, Any], theme: str, tmp_path: 
     page = (tmp_path / "a.html").read_text("utf-8")
     assert "<script" not in page
     assert page.count("<svg") == 2
+
+
+def test_large_maps_are_paths_in_svg_and_fewer_cells_elsewhere() -> None:
+    mha, x = tm.nn.MultiHeadAttention(8, 2), tm.randn(1, 50, 8)
+    before = tm.viz.trace(mha(x, is_causal=True).sum(), model=mha)
+    mha.W_q.data *= 5
+    diff = before.diff(tm.viz.trace(mha(x, is_causal=True).sum(), model=mha))
+    svg = diff.to_svg()
+    safe(svg)
+    assert 'fill="#0a0' not in svg  # every map has taken its place
+    assert svg.count('shape-rendering="crispEdges"') > 20
+    assert len(svg) < 600_000
+    dot = diff.to_dot()
+    assert "#0a0" not in dot
+    assert 6 * 17**2 < dot.count("FIXEDSIZE") < 7 * 25**2
+
+
+def test_the_page_shows_one_picture_in_any_size_and_colour(
+    steps: tuple[Any, Any, Any], tmp_path: Path
+) -> None:
+    path = steps[0].diff(steps[1]).save(tmp_path / "d.html")
+    with browsers.chromium() as browser:
+        for scheme, other in (("light", "dark"), ("dark", "light")):
+            for width in (400, 1300):
+                size = {"width": width, "height": 800}
+                with browsers.opened(browser, path, color_scheme=scheme, viewport=size) as page:
+                    assert page.locator(f".{scheme} svg").is_visible()
+                    assert not page.locator(f".{other} svg").is_visible()
+                    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                    assert page.locator("table").first.is_visible()
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])

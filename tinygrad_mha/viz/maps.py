@@ -76,8 +76,9 @@ class Stencils:
             for c in range(1, len(row) + 1):
                 if c == len(row) or row[c] != row[start]:  # a run of one colour
                     x, y, run = left + across * start, top + down * r, across * (c - start)
+                    # a little over the next row, or pixels between them would show
                     paths.setdefault(row[start], []).append(
-                        f"M{x:.2f} {y:.2f}h{run:.2f}v{down:.2f}h{-run:.2f}z"
+                        f"M{x:.2f} {y:.2f}h{run:.2f}v{down * 1.05:.2f}h{-run:.2f}z"
                     )
                     start = c
         return "".join(
