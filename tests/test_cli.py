@@ -1,6 +1,8 @@
 """The command ``tinygrad-mha``: what it writes, what it says, how it ends."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_demo_writes_its_files_and_nothing_else(demo: Path) -> None:
     assert sorted(p.name for p in demo.iterdir()) == [
+        "film.html",
         "graph.svg",
         "model.safetensors",
         "report.html",
@@ -60,10 +63,47 @@ def test_sample_continues_and_repeats(demo: Path, capsys: pytest.CaptureFixture[
     assert len(written[0].rstrip("\n")) <= 24
 
 
-def test_graph_draws_a_text_of_ones_own(demo: Path, tmp_path: Path) -> None:
+def test_demo_without_a_film_trains_the_same(tmp_path: Path, demo: Path) -> None:
+    assert main(["demo", "--steps", "3", *SMALL, "--no-film", "--out", str(tmp_path)]) == 0
+    assert not (tmp_path / "film.html").exists()
+    mine, filmed = (folder / "model.safetensors" for folder in (tmp_path, demo))
+    assert mine.read_bytes() == filmed.read_bytes()
+
+
+def test_graph_draws_a_text_of_ones_own(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["graph", str(demo / "model.safetensors"), "--text", "of mine", "--out"]
     assert main([*command, str(tmp_path / "new" / "folder")]) == 0
-    assert (tmp_path / "new" / "folder" / "graph.svg").exists()
+    assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == [
+        "graph.json",
+        "graph.svg",
+        "graph.txt",
+        "report.html",
+    ]
+    out = capsys.readouterr().out
+    assert "blocks.0.attention     2" in out  # what the loss is without head 2
+    lanes = json.loads((tmp_path / "new/folder/graph.json").read_text())["attentions"][0]["lanes"]
+    assert all(f"{lane['ablation']:+.3g}" in out for lane in lanes)
+
+
+def test_graph_compares_two_models(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--steps", "1", *SMALL, "--no-film", "--out", str(tmp_path)]) == 0
+    models = [str(folder / "model.safetensors") for folder in (demo, tmp_path)]
+    command = ["graph", models[0], "--diff", models[1], "--out", str(tmp_path / "out")]
+    assert main([*command, "--formats", "svg, .txt", "--theme", "dark"]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "diff.svg",
+        "diff.txt",
+        "graph.svg",
+        "graph.txt",
+    ]
+    told = (tmp_path / "out" / "diff.txt").read_text("utf-8")
+    assert "Heads of blocks.0.attention" in told
+    assert "≥" not in told  # every difference is exact
+    assert str(tmp_path / "out" / "diff.svg") in capsys.readouterr().out
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,16 +120,24 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
         (["sample", "no.safetensors"], "no checkpoint"),
         (["explain", "no_such_operation"], "no_such_operation"),
         (["sample", __file__], "not a whole safetensors file"),
+        (["graph", "no.safetensors"], "no checkpoint"),
+        (["graph", "{model}", "--text", "x"], "two characters"),
+        (["graph", "{model}", "--diff", "other.safetensors"], "no checkpoint 'other.safetensors'"),
+        (["graph", "{model}", "--out", "/proc/nowhere"], "cannot write"),
+        (["graph", "{model}", "--formats", "svg,pdf"], "graph.pdf: PDF needs Graphviz"),
     ],
 )
 def test_mistakes_are_explained_in_one_line(
     command: list[str],
     part: str,
+    demo: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: None)  # no Graphviz but that of pip
+    command = [part.format(model=demo / "model.safetensors") for part in command]
     assert main(command) == 1
     captured = capsys.readouterr()
     assert part in captured.err
@@ -98,7 +146,15 @@ def test_mistakes_are_explained_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["fly"], ["demo", "--steps", "0"], ["demo", "--attention", "none"]]
+    "command",
+    [
+        [],
+        ["fly"],
+        ["demo", "--steps", "0"],
+        ["demo", "--attention", "none"],
+        ["graph", "model.safetensors", "--formats", "svg,gif"],
+        ["graph", "model.safetensors", "--theme", "pink"],
+    ],
 )
 def test_wrong_options_end_with_2(command: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

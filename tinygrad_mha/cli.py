@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .tasks.char_model import CharModel, Progress
+    from .viz import Film, Graph
+    from .viz.diff import Diff
 
 #: What the pictures are drawn of, unless --text says otherwise.
 SENTENCE = "The import statement finds a module."
+
+#: What 'graph' can write.
+FORMATS = ("svg", "png", "pdf", "dot", "html", "json", "txt")
 
 INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 
@@ -68,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
             "Trains a causal character model on the documentation that ships inside Python, for "
             "less than a minute, and writes into a folder: the trained model "
             "(model.safetensors), a picture of its computation with a lane for every head "
-            "(graph.svg), and an interactive page with every head's attention (report.html)."
+            "(graph.svg), an interactive page with every head's attention (report.html), and a "
+            "film of how the heads came to it (film.html)."
         ),
         epilog=(
             "Ctrl-C ends the training early; what was learnt so far is saved and drawn. "
@@ -97,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--seed", type=_at_least(0), default=0, help="of all random numbers")
     demo.add_argument("--text", default=SENTENCE, help="the sentence to draw the attention of")
+    demo.add_argument(
+        "--film",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="film the heads while they learn",
+    )
     demo.set_defaults(run=_demo)
 
     sample = commands.add_parser(
@@ -117,13 +129,36 @@ def _parser() -> argparse.ArgumentParser:
     graph = commands.add_parser(
         "graph",
         help="draw a trained model's computation on a text of yours",
-        description="Runs a text through a model that 'demo' has trained, and back, and draws it.",
+        description=(
+            "Runs a text through a model that 'demo' has trained, and back; draws it, takes each "
+            "head away in turn, and prints what the loss is without it. With --diff it also shows "
+            "what is different in another model, head by head."
+        ),
+        epilog=(
+            "Files: graph.svg, .png, .pdf, .dot the picture with a lane for each head; report.html "
+            "the interactive page; graph.json everything as data; graph.txt a line for each "
+            "operation and a table of the heads. The same of the difference: diff.svg and so on."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     graph.add_argument("checkpoint", type=Path, help="a model.safetensors")
     graph.add_argument("--text", default=SENTENCE, help="what the model reads")
+    graph.add_argument("--out", type=Path, default=Path(), help="folder for the files")
     graph.add_argument(
-        "--out", type=Path, default=Path(), help="folder for graph.svg and report.html"
+        "--formats",
+        type=_formats,
+        default="svg,html,json,txt",
+        help=f"which files, separated by commas, of {','.join(FORMATS)}",
+    )
+    graph.add_argument(
+        "--theme", choices=("light", "dark", "print"), default="light", help="colours of pictures"
+    )
+    graph.add_argument(
+        "--diff",
+        type=Path,
+        metavar="OTHER",
+        default=argparse.SUPPRESS,
+        help="another model.safetensors, for example of an earlier step, to compare with",
     )
     graph.set_defaults(run=_graph)
 
@@ -135,6 +170,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("operation", help="for example softmax")
     explain.set_defaults(run=_explain)
     return parser
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip().lstrip(".").lower() for name in text.split(",")))
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(FORMATS)}")
+    return names
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -185,7 +228,9 @@ def _demo(options: argparse.Namespace) -> int:
         flush=True,
     )
     started = time.perf_counter()
-    last, interrupted = _train(model, text, getattr(options, "steps", None), options.seconds)
+    film = char_model.film_of(model, options.text) if options.film else None
+    steps = getattr(options, "steps", None)
+    last, interrupted = _train(model, text, steps, options.seconds, film)
     checkpoint = options.out / "model.safetensors"
     model.save(checkpoint)
     if last is None:
@@ -198,11 +243,16 @@ def _demo(options: argparse.Namespace) -> int:
         )
         print(f"\nIt continues {options.text!r}:\n")
         print("    " + model.sample(options.text, 240).replace("\n", "\n    ") + "\n", flush=True)
-    picture, page = _draw(model, options.text, options.out)
+    picture, page = _draw(model, options.text, options.out, ("svg", "html"))
+    filmed = ""
+    if film is not None:
+        path = film.save(options.out / "film.html")
+        filmed = f"        {path}  how the heads learnt it, step by step\n"
     print(
         f"Saved   {checkpoint}  the trained model\n"
         f"        {picture}  its computation, a lane for each head\n"
         f"        {page}  every head's attention: open it in a browser\n"
+        f"{filmed}"
         f"Next    tinygrad-mha sample {checkpoint} --prompt 'A class '\n"
         f"        tinygrad-mha graph {checkpoint} --text 'what each head looks at'\n"
         f"        tinygrad-mha demo --attention additive --heads 8\n"
@@ -212,7 +262,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _train(
-    model: CharModel, text: Any, steps: int | None, seconds: float
+    model: CharModel, text: Any, steps: int | None, seconds: float, film: Film | None
 ) -> tuple[Progress | None, bool]:
     """Train with a progress bar; returns the last progress, and whether Ctrl-C ended it."""
     from .tasks.char_model import train
@@ -222,6 +272,8 @@ def _train(
         for progress in train(model, text, steps=steps, seconds=seconds):
             last = progress
             bar.show(progress)
+            if film is not None:
+                film(progress.loss)
             if interrupted():
                 break
     if interrupted() and last is not None and last.step < last.steps:
@@ -231,17 +283,36 @@ def _train(
     return last, interrupted()
 
 
-def _draw(model: CharModel, sentence: str, folder: Path) -> tuple[Path, Path]:
-    """Write graph.svg and report.html of one sentence."""
+def _traced(model: CharModel, sentence: str, elements: int = 64) -> Graph:
+    """What a model makes of a sentence, there and back."""
     from . import viz
     from .tasks.char_model import picture_inputs
 
     loss, tokens, gpt = picture_inputs(model, sentence)
-    graph = viz.trace(loss, model=gpt, tokens=tokens)
-    picture, page = folder / "graph.svg", folder / "report.html"
-    graph.save(picture)
-    graph.save(page)
-    return picture, page
+    return viz.trace(loss, model=gpt, tokens=tokens, elements=elements)
+
+
+def _draw(
+    model: CharModel, sentence: str, folder: Path, formats: Sequence[str], theme: str = "light"
+) -> list[Path]:
+    """Write a sentence's graph in some formats, with what the loss is without each head."""
+    graph = _traced(model, sentence)
+    graph.ablate()
+    names = {"html": "report.html"}
+    return [_save(graph, folder / names.get(f, f"graph.{f}"), theme) for f in formats]
+
+
+def _save(thing: Graph | Diff, path: Path, theme: str) -> Path:
+    from .viz.graph import write_whole
+
+    try:
+        if path.suffix == ".txt":
+            write_whole(path, (thing.table() + "\n").encode())
+        else:
+            thing.save(path, theme=theme)
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"cannot write {path}: {error}") from error
+    return path
 
 
 @contextlib.contextmanager
@@ -364,9 +435,21 @@ def _graph(options: argparse.Namespace) -> int:
     if len(options.text) < 2:
         raise UserError("--text needs at least two characters")
     model = _load(options.checkpoint)
+    other = _load(options.diff) if hasattr(options, "diff") else None
     _writable(options.out)
-    for path in _draw(model, options.text, options.out):
-        print(f"Saved   {path}")
+    print("Loss, in nats per character, without each head in turn:\n", flush=True)
+    print(_traced(model, options.text).ablate(), flush=True)
+    saved = _draw(model, options.text, options.out, options.formats, options.theme)
+    if other is not None:
+        everything = 10**8  # elements: so that differences are exact
+        before, after = (_traced(m, options.text, everything) for m in (other, model))
+        try:
+            diff = before.diff(after, names=(str(options.diff), str(options.checkpoint)))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        for kind in options.formats:
+            saved.append(_save(diff, options.out / f"diff.{kind}", options.theme))
+    print("\nSaved   " + "\n        ".join(map(str, saved)))
     return 0
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from .. import nn, ops, optim
 from ..engine import Tensor, no_grad
 from ..interop import safetensors
+from ..viz import Film
 from .text import Text, encode
 
 
@@ -244,3 +245,15 @@ def picture_inputs(model: CharModel, sentence: str) -> tuple[Tensor, list[str], 
     loss = model.loss(tokens[None, :-1], tokens[None, 1:])
     loss.backward(retain_graph=True)
     return loss, [model.alphabet[t] for t in tokens[:-1]], model.gpt
+
+
+def film_of(model: CharModel, sentence: str, every: int = 10) -> Film:
+    """Begin a film of what the heads make of a sentence; to be called after each step."""
+    tokens = encode(sentence, model.alphabet)[: model.recipe.context]
+    return Film(
+        model.gpt,
+        tokens,
+        tokens=[model.alphabet[t] for t in tokens],
+        every=every,
+        title=f"{model.recipe.layers} layers learn to read: {sentence!r}",
+    )

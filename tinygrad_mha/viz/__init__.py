@@ -1,8 +1,9 @@
 """Trace → graph → picture."""
 
 from .explain import explain
+from .film import Film
 from .graph import Graph
 from .reading import load
 from .trace import trace
 
-__all__ = ["Graph", "explain", "load", "trace"]
+__all__ = ["Film", "Graph", "explain", "load", "trace"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .data import Attention, Lane
 from .flow import words
-from .lanes import pool
+from .head_measures import pool
 from .picture import Picture
 from .text import label, number, token
 from .theme import Theme, viridis

@@ -223,6 +223,9 @@ class Lane:
     projected, staged : list of float or None
         As `gradient`, for what each of the region's projections, and each of its stages, gives this
         head; in the order of ``Attention.projections`` and ``stages``.
+    ablation : float or None
+        By how much the traced loss rises without the head, in a run of its own; None: not
+        asked for, see :meth:`Graph.ablate`.
     """
 
     head: int
@@ -240,6 +243,7 @@ class Lane:
     blocks: list[int]
     projected: list[float | None]
     staged: list[float | None]
+    ablation: float | None = None
 
 
 @dataclass
@@ -363,7 +367,7 @@ class Trace:
         try:  # mostly every number is finite, and looking at each takes longer than writing them
             return _write(self)
         except ValueError:
-            return _write(_finite(self))
+            return _write(finite(self))
 
 
 def _size(difference: float) -> str:
@@ -376,14 +380,14 @@ def _write(value: Any) -> str:
     )
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no nan and no infinity: they become strings, so that they are seen."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if is_dataclass(value):
         value = vars(value)
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
+from ..engine import Tensor
 from .data import Attention, Trace
 from .picture import Options, Picture
+
+if TYPE_CHECKING:
+    from .ablate import Ablations
+    from .diff import Diff
 
 FORMATS = ("svg", "png", "pdf", "dot", "json", "html")
 
@@ -22,16 +28,21 @@ class Graph:
         The computation as plain data, fused operations in the steps that they stand for.
     fused : Trace, optional
         The same with the fused operations as they ran, where there are such.
+    source : sequence of Tensor, optional
+        The traced outputs, in such steps. Their graph can be run again, which :meth:`ablate` does.
 
     Attributes
     ----------
     data, fused : Trace
+    source : sequence of Tensor or None
     heads : list of Attention
         Every multi-head attention, each with its lanes and their proof.
     """
 
-    def __init__(self, data: Trace, fused: Trace | None = None) -> None:
-        self.data, self.fused = data, fused or data
+    def __init__(
+        self, data: Trace, fused: Trace | None = None, source: Sequence[Tensor] | None = None
+    ) -> None:
+        self.data, self.fused, self.source = data, fused or data, source
 
     @property
     def heads(self) -> list[Attention]:
@@ -183,17 +194,117 @@ class Graph:
         write_whole(path, content)
         return path
 
+    def ablate(self, layer: int | str | None = None, head: int | None = None) -> Ablations:
+        """Take heads away, one at a time, and run what depends on them again.
+
+        A head's part of what is merged is set to 0, as a gate of 0 does
+        (``MultiHeadAttention``'s ``head_mask``); then everything downstream is computed anew.
+        What dropout dropped in the traced run is dropped again, so that all differences are
+        the head's. The changes in the loss also become part of the trace (``Lane.ablation``).
+
+        Parameters
+        ----------
+        layer : int or str, optional
+            Position in :attr:`heads`, or path of the module, for example
+            ``"blocks.0.attention"``; by default each.
+        head : int, optional
+            Counts from 0; by default each.
+
+        Returns
+        -------
+        Ablations
+            A sequence with a row for each head taken away, which prints as a table.
+
+        Raises
+        ------
+        ValueError
+            The graph has no heads, no layer of this name, or was not made by ``trace``; or
+            the parameters have changed since.
+        IndexError
+            There is no such layer or head.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> mha = tm.nn.MultiHeadAttention(8, 2)
+        >>> mha.W_o.data[:, :4] = 0  # nobody hears head 0
+        >>> graph = tm.viz.trace(mha(tm.randn(1, 3, 8)).sum(), model=mha)
+        >>> graph.ablate(0, 0)[0].change
+        0.0
+        >>> graph.ablate(0, 1)[0].change == graph.heads[0].lanes[1].ablation != 0.0
+        True
+        """
+        from .ablate import ablate
+
+        if self.source is None:
+            raise ValueError(
+                "ablate: this graph is data alone, and cannot be run again; trace the output anew"
+            )
+        return ablate(self.data, self.source, layer, head)
+
+    def diff(
+        self,
+        other: Graph,
+        *,
+        names: tuple[str, str] = ("before", "after"),
+        tolerance: float = 1e-6,
+    ) -> Diff:
+        """Compare with another graph: two steps of a training, a head on and off, two models.
+
+        Parameters
+        ----------
+        other : Graph
+            What became of this one. Operations are matched by where they stand: module,
+            operation, position; parameters by name.
+        names : (str, str), default ("before", "after")
+            What the two are called in pictures and tables.
+        tolerance : float, default 1e-6
+            Relative distance up to which two arrays are the same.
+
+        Returns
+        -------
+        Diff
+            Prints as a table; ``.save("d.svg")`` and the like draw it.
+
+        Raises
+        ------
+        TypeError
+            `other` is not a graph.
+        ValueError
+            The two have nothing in common.
+
+        Examples
+        --------
+        >>> import tinygrad_mha as tm
+        >>> mha, x = tm.nn.MultiHeadAttention(8, 2), tm.randn(1, 3, 8)
+        >>> whole = tm.viz.trace(mha(x).sum(), model=mha)
+        >>> half = tm.viz.trace(mha(x, head_mask=[1.0, 0.0]).sum(), model=mha)
+        >>> diff = whole.diff(half, names=("both heads", "head 1 alone"))
+        >>> [change.name for change in diff.changes if change.state == "added"]
+        ['b', 'mul']
+        """
+        from .diff import diff
+
+        return diff(self, other, names, tolerance)
+
     def table(self) -> str:
         """Write the computation as text, a line for each operation, inputs first."""
         from .table import table
 
         return table(self.data)
 
-    def _repr_svg_(self) -> str:
-        return self.to_svg()
+    def _repr_svg_(self) -> str | None:
+        """Picture for notebooks; None where nothing can draw it, and the page is shown alone."""
+        try:
+            return self.to_svg()
+        except RuntimeError:
+            return None
 
     def _repr_html_(self) -> str:
-        return f'<div style="max-width:100%;overflow:auto">{self.to_svg()}</div>'
+        """Interactive page in a frame of its own, which notebooks prefer."""
+        from .notebook import framed
+
+        return framed(self.to_html(), self.data.title)
 
     def __repr__(self) -> str:
         ops = sum(v.kind == "op" for v in self.data.vertices)

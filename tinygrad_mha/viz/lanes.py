@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engine import Node, Tensor, enable_grad, grad
 from .data import Attention, Lane, Proof
+from .head_measures import labels, measures, pool
 from .measure import norm
 from .origins import Origin, origin
 from .replay import Replay, call
@@ -389,25 +390,19 @@ def _lane(
     visible = _visible(node, head, axes[node], replayed, batch, shown.shape)
     length, keys = shown.shape
     size = -(-max(length, keys) // LARGEST_MAP)
-    entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(-1)
-    diagonal = np.arange(min(length, keys))
     return (
         Lane(
             head,
             np.round(pool(shown, size), 5).tolist(),
-            _labels(tokens, length, size),
-            _labels(tokens, keys, size),
-            (pool(visible, size) > 0).tolist(),
-            float(entropy.mean()),
-            float(weights.max(-1).mean()),
-            float(weights[:, diagonal, diagonal].mean()),
-            float(weights[:, diagonal[1:], diagonal[:-1]].mean()) if len(diagonal) > 1 else 0.0,
-            float(weights[:, :, 0].mean()),
-            contribution,
-            gradient,
-            [],
-            [],
-            [],
+            labels(tokens, length, size),
+            labels(tokens, keys, size),
+            (pool(visible.astype(float), size) > 0).tolist(),
+            **measures(weights),
+            contribution=contribution,
+            gradient=gradient,
+            blocks=[],
+            projected=[],
+            staged=[],
         ),
         size,
     )
@@ -423,21 +418,3 @@ def _visible(
     mask = np.take(mask, head, axis)
     mask = mask.reshape(-1, *mask.shape[-2:])
     return np.asarray(mask[min(batch, len(mask) - 1)], bool)
-
-
-def _labels(tokens: list[str], count: int, size: int) -> list[str]:
-    """Labels of positions, or of groups of them."""
-    every = tokens[:count] if len(tokens) >= count else [str(i) for i in range(count)]
-    return every if size == 1 else [f"{every[i]}…" for i in range(0, count, size)]
-
-
-def pool(numbers: Any, size: int) -> np.ndarray:
-    """Average over squares, smaller ones at the edges."""
-    array = np.asarray(numbers, np.float64)
-    if size == 1:
-        return array
-    rows, columns = np.arange(0, array.shape[0], size), np.arange(0, array.shape[1], size)
-    sums = np.add.reduceat(np.add.reduceat(array, rows, 0), columns, 1)
-    high = np.diff(np.append(rows, array.shape[0]))
-    wide = np.diff(np.append(columns, array.shape[1]))
-    return np.asarray(sums / (high[:, None] * wide[None, :]))

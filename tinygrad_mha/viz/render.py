@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -70,22 +71,41 @@ def render(data: Trace, picture: Picture, kind: str) -> bytes:
 
 
 def _draw(data: Trace, picture: Picture, kind: str) -> bytes:
+    return written(
+        kind,
+        lambda: finish(layout(draw(data, picture), "svg").decode(), data, picture),
+        lambda: draw(data, picture.but(cells=True)),
+    )
+
+
+def written(kind: str, svg: Callable[[], str], dot: Callable[[], str]) -> bytes:
+    """Write a picture as a kind of file.
+
+    Parameters
+    ----------
+    kind : {"svg", "png", "pdf"}
+        As what.
+    svg : callable
+        Gives it finished.
+    dot : callable
+        Gives it for a layout to write as it is, where nothing can convert the finished one.
+
+    Raises
+    ------
+    RuntimeError
+        Nothing can write it here.
+    """
     if kind == "svg":
-        return _svg(data, picture).encode()
+        return svg().encode()
     if importlib.util.find_spec("typst") is not None:
-        return _typeset(_svg(data, picture), picture, kind)
-    picture = picture.but(cells=True)
+        return _typeset(svg(), kind)
     if kind == "pdf" and shutil.which("dot") is None:
         raise RuntimeError(
             "PDF needs a program that is not here: `pip install typst` (the extra "
             "tinygrad-mha[pdf]), or install Graphviz so that `dot` is on the PATH; or save .svg, "
             "which needs neither and is vectors too"
         )
-    return _layout(draw(data, picture), kind)
-
-
-def _svg(data: Trace, picture: Picture) -> str:
-    return finish(_layout(draw(data, picture), "svg").decode(), data, picture)
+    return layout(dot(), kind)
 
 
 def _pure() -> str | None:
@@ -97,7 +117,7 @@ def _pure() -> str | None:
     return shutil.which("graphviz-pure")
 
 
-def _layout(dot: str, kind: str) -> bytes:
+def layout(dot: str, kind: str) -> bytes:
     """Lay out, and write as the layout's own program does."""
     system, pure = shutil.which("dot"), _pure()
     if system is not None:
@@ -129,7 +149,7 @@ def _layout(dot: str, kind: str) -> bytes:
     return done.stdout
 
 
-def _typeset(svg: str, picture: Picture, kind: str) -> bytes:
+def _typeset(svg: str, kind: str) -> bytes:
     """Make a page of exactly one picture, in vectors, with the letters it needs inside."""
     import typst
 

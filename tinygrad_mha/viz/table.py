@@ -10,7 +10,7 @@ from .data import Trace, Vertex
 
 #: The widest that a column may be, by its title; the formula stands last and may run on.
 WIDEST = {"module": 32, "operation": 24, "from": 30, "shape": 22}
-RIGHT = {"#", "‖value‖", "‖gradient‖"}
+RIGHT = {"#", "‖value‖", "‖gradient‖", "head", "output", "without", "change", "moved"}
 
 
 def table(data: Trace) -> str:
@@ -40,22 +40,26 @@ def table(data: Trace) -> str:
                     v.formula,
                 )
             )
-    lines = _aligned(rows)
+    lines = aligned(rows)
     for attention in data.attentions:
         where = "" if attention.module is None else data.modules[attention.module].path
         name = _cut(_visible(where), WIDEST["module"], front=True) or "attention"
         lines.append(f"\n{name}: {attention.proof.words()}")
-        lines.append("head  entropy  peak  to self  previous  first  ‖contribution‖  ‖gradient‖")
+        ablated = any(lane.ablation is not None for lane in attention.lanes)
+        lines.append(
+            "head  entropy  peak  to self  previous  first  ‖contribution‖  ‖gradient‖"
+            + "  loss without" * ablated
+        )
         lines += [
             f"{lane.head + 1:>4}  {lane.entropy:7.2f}  {lane.peak:4.2f}  {lane.to_self:7.2f}  "
             f"{lane.to_previous:8.2f}  {lane.to_first:5.2f}  {lane.contribution:14.3g}  "
-            f"{_norm(lane.gradient):>10}"
+            f"{_norm(lane.gradient):>10}" + (f"  {_signed(lane.ablation):>12}" if ablated else "")
             for lane in attention.lanes
         ]
     return "\n".join(lines)
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows of cells as lines; the first row is the titles."""
     titles = rows[0]
     columns = [
@@ -106,3 +110,7 @@ def _name(vertex: Vertex) -> str:
 
 def _norm(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3g}"

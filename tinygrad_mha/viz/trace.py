@@ -96,7 +96,7 @@ def trace(
     with _uncollected():
         steps = unfold(outputs, stands_for)
         as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
-        return Graph(record(steps), None if as_ran else record(outputs))
+        return Graph(record(steps), None if as_ran else record(outputs), steps)
 
 
 @contextmanager

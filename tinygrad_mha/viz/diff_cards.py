@@ -1,0 +1,230 @@
+"""The heads of a diff as cards: the map before and after, what changed, and the numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .maps import MOST_CELLS, Stencils, shrunk
+from .text import number, token
+from .theme import Theme, viridis
+
+if TYPE_CHECKING:
+    from .data import Lane
+    from .diff_heads import HeadChange
+
+#: Heads drawn of a layer: of more, those that moved most; and how many stand side by side.
+MOST_HEADS, ACROSS = 8, 4
+
+#: Measures with a line of their own.
+SHOWN = ("entropy", "previous", "contribution", "gradient", "loss without")
+
+#: Sides of the maps in points: of a weight's, of a difference's.
+_SMALL, _LARGE = 84, 178
+
+#: Cells that have room for a sign, and the least change that is given one, of the largest.
+_ROOM, _NOTABLE = 9, 0.25
+
+_STEPS = 32  # of colour, on either side of 0
+
+_FELL, _ROSE = (0, 90, 170), (200, 80, 0)
+_FELL_DARK, _ROSE_DARK = (90, 175, 245), (255, 150, 60)
+
+
+def is_dark(theme: Theme) -> bool:
+    """Whether the paper is."""
+    return theme.paper < "#8"
+
+
+def signed(theme: Theme, share: float) -> str:
+    """Colour of a number from −1 to 1, blue below and orange above the paper's grey at 0."""
+    middle = (62, 72, 84) if is_dark(theme) else (244, 244, 242)
+    ends = (_FELL_DARK, _ROSE_DARK) if is_dark(theme) else (_FELL, _ROSE)
+    part = min(abs(share), 1.0) ** 0.7  # small changes are to be seen too
+    part = round(part * _STEPS) / _STEPS
+    mixed = (round(m + (e - m) * part) for m, e in zip(middle, ends[share > 0], strict=True))
+    return "#" + "".join(f"{c:02x}" for c in mixed)
+
+
+class HeadCards:
+    """Cards of one picture.
+
+    Parameters
+    ----------
+    theme : Theme
+    stencils : Stencils or None
+        Where large maps are registered; without, they are drawn in fewer cells.
+    """
+
+    def __init__(self, theme: Theme, stencils: Stencils | None) -> None:
+        self.theme, self.stencils = theme, stencils
+
+    def rows(self, heads: list[HeadChange]) -> list[str]:
+        """Rows of a table, with some cards each."""
+
+        def far(head: HeadChange) -> float:
+            return math.inf if head.moved is None else head.moved
+
+        kept = sorted(heads, key=far, reverse=True)[:MOST_HEADS]
+        kept.sort(key=lambda head: head.head)
+        rows = []
+        for start in range(0, len(kept), ACROSS):
+            cells = "".join(f"<TD>{self._card(h)}</TD>" for h in kept[start : start + ACROSS])
+            rows.append(
+                '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="0">'
+                f"<TR>{cells}</TR></TABLE></TD></TR>"
+            )
+        if len(heads) > len(kept):
+            rows.append(self._line(f"and {len(heads) - len(kept)} more heads, which moved less"))
+        return rows
+
+    def _card(self, head: HeadChange) -> str:
+        t = self.theme
+        colour = t.heads[head.head % len(t.heads)]
+        state = "− removed" if head.after is None else "+ added" if head.before is None else ""
+        far = "" if head.moved is None else f"{head.moved:.1%} of its attention moved"
+        rows = [
+            f'<TR><TD><FONT POINT-SIZE="12" COLOR="{colour}"><B>head {head.head + 1}</B></FONT>'
+            "</TD></TR>"
+        ]
+        rows += [self._line(state or far)] if state or far else []
+        maps = [self._weights(lane) for lane in (head.before, head.after)]
+        if any(maps):
+            pair = "".join(f"<TD>{m or ' '}</TD>" for m in (maps[0], "→", maps[1]))
+            rows.append(
+                '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="0">'
+                f"<TR>{pair}</TR></TABLE></TD></TR>"
+            )
+        if head.delta is not None:
+            rows.append(f"<TR><TD>{self._change(head)}</TD></TR>")
+            rows += [self._line(words) for words in _extremes(head)]
+        elif all(maps):
+            sizes = [
+                f"{len(lane.weights)}×{len(lane.weights[0])}"
+                for lane in (head.before, head.after)
+                if lane is not None
+            ]
+            rows.append(self._line(f"maps of {' and '.join(sizes)}: no difference"))
+        rows += [
+            self._line(f"{name} {number(a)} → {number(b)}")
+            for name, a, b in head.measures()
+            if name in SHOWN
+        ]
+        return (
+            f'<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" STYLE="ROUNDED" '
+            f'BGCOLOR="{t.paper}" COLOR="{colour}">{"".join(rows)}</TABLE>'
+        )
+
+    def _line(self, words: str) -> str:
+        return f'<TR><TD><FONT POINT-SIZE="9" COLOR="{self.theme.faint}">{words}</FONT></TD></TR>'
+
+    # -- maps -------------------------------------------------------------------------------------
+
+    def _weights(self, lane: Lane | None) -> str:
+        if lane is None or not lane.weights:
+            return ""
+        if self.stencils is not None:
+            fills = self._painted(np.array(lane.weights), np.array(lane.visible))
+            return self.stencils.place(fills, _SMALL / max(len(fills), len(fills[0])))
+        weights, size = shrunk(lane.weights)
+        seen, _ = shrunk([[float(s) for s in row] for row in lane.visible])
+        fills = self._painted(weights * size, seen > 0)
+        return _table(fills, max(1, min(9, _SMALL // max(len(fills), len(fills[0])))))
+
+    def _painted(self, weights: np.ndarray, seen: np.ndarray) -> list[list[str]]:
+        return [
+            [
+                viridis(round(w * _STEPS) / _STEPS) if s else self.theme.masked
+                for w, s in zip(row, there, strict=True)
+            ]
+            for row, there in zip(weights.tolist(), seen.tolist(), strict=True)
+        ]
+
+    def _change(self, head: HeadChange) -> str:
+        """Weights after − before; with names and signs where they fit."""
+        lane = head.after or head.before
+        assert lane is not None
+        assert head.delta is not None
+        delta, seen = np.array(head.delta), np.array(lane.visible)
+        side = min(18, _LARGE // max(delta.shape))
+        if side >= _ROOM:
+            fills = self._signed(delta, seen)
+            signs = _signs(delta)
+            ink = "#000000" if is_dark(self.theme) else "#ffffff"
+            return _table(fills, side, self.theme.faint, (signs, ink), (lane.rows, lane.columns))
+        if self.stencils is not None:
+            return self.stencils.place(self._signed(delta, seen), _LARGE / max(delta.shape))
+        delta, _ = shrunk(head.delta)
+        visible, _ = shrunk([[float(s) for s in row] for row in lane.visible])
+        fills = self._signed(delta, visible > 0)
+        return _table(fills, max(2, _LARGE // MOST_CELLS))
+
+    def _signed(self, delta: np.ndarray, seen: np.ndarray) -> list[list[str]]:
+        largest = max(float(np.abs(delta).max()), 0.02)  # or rounding would be painted as something
+        return [
+            [
+                signed(self.theme, x / largest) if s else self.theme.masked
+                for x, s in zip(row, there, strict=True)
+            ]
+            for row, there in zip(delta.tolist(), seen.tolist(), strict=True)
+        ]
+
+
+def _signs(delta: np.ndarray) -> list[list[str]]:
+    largest = max(float(np.abs(delta).max()), 0.02)
+    return [
+        ["" if abs(x) < _NOTABLE * largest else "+" if x > 0 else "−" for x in row]
+        for row in delta.tolist()
+    ]
+
+
+def _table(
+    fills: list[list[str]],
+    side: int,
+    faint: str = "",
+    signs: tuple[list[list[str]], str] | None = None,
+    names: tuple[list[str], list[str]] = ([], []),
+) -> str:
+    """Draw a map in cells, with names at its edges and signs in its cells where they are given."""
+    letters = max(6, min(9, side - 2))
+
+    def cell(fill: str, words: str = "", width: int = side) -> str:
+        paint = f' BGCOLOR="{fill}"' if fill else ""
+        return f'<TD{paint} WIDTH="{width}" HEIGHT="{side}" FIXEDSIZE="TRUE">{words}</TD>'
+
+    def letter(words: str, colour: str) -> str:
+        return f'<FONT POINT-SIZE="{letters}" COLOR="{colour}">{words}</FONT>' if words else ""
+
+    down, across = names
+    wide = max([side, *(5 * len(token(name)) for name in down)])
+    rows = []
+    if across:
+        # three letters are what a cell's width has room for
+        heads = "".join(cell("", letter(token(name[:3]), faint)) for name in across)
+        rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
+    for i, line in enumerate(fills):
+        name = cell("", letter(token(down[i]), faint), wide) if down else ""
+        words = [""] * len(line) if signs is None else [letter(w, signs[1]) for w in signs[0][i]]
+        rows.append(
+            f"<TR>{name}{''.join(cell(f, w) for f, w in zip(line, words, strict=True))}</TR>"
+        )
+    return (
+        f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{int(side > 4)}" CELLPADDING="0">'
+        f"{''.join(rows)}</TABLE>"
+    )
+
+
+def _extremes(head: HeadChange) -> list[str]:
+    """The weights that rose and fell most, in words."""
+    lane = head.after or head.before
+    assert lane is not None
+    assert head.delta is not None
+    cells = [(x, i, j) for i, row in enumerate(head.delta) for j, x in enumerate(row)]
+    found: list[str] = []
+    for x, i, j in (max(cells), min(cells)):
+        if x and (x > 0) == (not found):
+            change = f"{x:+.2f}".replace("-", "−")
+            found.append(f"{change}  {token(lane.rows[i])} → {token(lane.columns[j])}")
+    return found
