@@ -2,26 +2,74 @@
 
 from __future__ import annotations
 
+import html
+import re
 from importlib.resources import files
 
 from .data import Trace
 from .text import label
 
+#: Characters of a page up to which a notebook shows it in a frame; above, the picture.
+LARGEST_FRAME = 12_000_000
+
+#: The page's scripts, in the order in which they follow each other; all of them are one function.
+SCRIPTS = (
+    "core.js",
+    "gradient.js",
+    "model.js",
+    "layout.js",
+    "graph.js",
+    "minimap.js",
+    "outline.js",
+    "search.js",
+    "details.js",
+    "attention.js",
+    "heads.js",
+    "backward.js",
+    "page.js",
+)
+
+
+def source(name: str) -> str:
+    """Text of one of the page's files."""
+    return (files(__package__) / "page" / name).read_text("utf-8")
+
+
+def script() -> str:
+    """Put the page's scripts into one strict function, so that they leave no names behind."""
+    licence = f"/* dagre\n{source('vendor/dagre.LICENSE')}*/"
+    parts = ["(() => {", '"use strict";', licence, source("vendor/dagre.min.js")]
+    return "\n".join([*parts, *(source(name) for name in SCRIPTS), "})();", ""])
+
 
 def page(data: Trace) -> str:
     """Build one file that needs nothing else and asks for nothing."""
-    folder = files(__package__) / "page"
-    # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
-    safe = data.to_json().replace("<", "\\u003c")
     parts = {
-        "{{title}}": label(data.title, 200),
-        "{{style}}": (folder / "page.css").read_text("utf-8"),
-        "{{data}}": safe,
-        "{{script}}": (folder / "page.js").read_text("utf-8"),
+        "title": label(data.title, 200),
+        "style": source("page.css"),
+        # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
+        "data": data.to_json().replace("<", "\\u003c"),
+        "script": script(),
     }
-    text = (folder / "page.html").read_text("utf-8")
-    for mark, content in parts.items():
-        before, found, after = text.partition(mark)
-        assert found, mark
-        text = before + content + after if mark != "{{title}}" else text.replace(mark, content)
-    return text
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))
+
+
+def frame(data: Trace, height: int = 640) -> str:
+    """Put the page into a frame for a notebook: sandboxed, with no access to the notebook.
+
+    Parameters
+    ----------
+    data : Trace
+    height : int, default 640
+        Of the frame, in pixels; its lower edge can be dragged.
+
+    Returns
+    -------
+    str
+        An ``iframe`` element that carries the page in its ``srcdoc``.
+    """
+    return (
+        f'<iframe title="{label(data.title, 80)}" sandbox="allow-scripts" '
+        f'style="width:100%;height:{height}px;border:1px solid #8886;border-radius:8px;'
+        f'resize:vertical" srcdoc="{html.escape(page(data), quote=True)}"></iframe>'
+    )

@@ -1,0 +1,143 @@
+"""What the page is made of: strict scripts that leave nothing behind, and names that stay text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tinygrad_mha as tm
+from tinygrad_mha.viz import html
+from tinygrad_mha.viz.text import label
+
+HOSTILE = {
+    "script": "</script><script>alert(1)</script>",
+    "markup": "<img src=x onerror=alert(1)>",
+    "quotes": '"\'`&quot; onload=alert(1) x="',
+    "dot": '"]; x [URL="javascript:alert(1)',
+    "comment": "<!--<script>",
+    "nul": "a\x00b",
+    "turned": "\u202eabc",
+    "half": "\ud800x\udfff",
+    "long": "x" * 10_000,
+    "template": "${alert(1)}{{data}}{{script}}$& $1 \\1",
+}
+
+
+# -- scripts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", html.SCRIPTS)
+def test_scripts_make_no_markup_and_no_requests(name: str) -> None:
+    source = html.source(name)
+    for banned in (
+        r"\.innerHTML", r"\.outerHTML", r"insertAdjacentHTML", r"document\.write", r"\beval\b",
+        r"\bFunction\(", r"\bfetch\(", r"XMLHttpRequest", r"\bimport\(", r"\bvar\s", r"[^=!]==[^=]",
+        r"console\.", r"\balert\(", r"https?://(?!www\.w3\.org/2000/svg)",
+    ):  # fmt: skip
+        assert not re.search(banned, source), banned
+    assert len(source.splitlines()) < 500
+    assert source.startswith("// ")  # says what it is for
+    assert not re.search(r"[ \t]$", source, re.MULTILINE)
+
+
+def test_every_script_is_strict_and_none_leaves_a_name_behind(
+    browser: Any, visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.html"
+    empty.write_text("<!doctype html><title>x</title>")
+    page = visit(empty)
+    for name in html.SCRIPTS:  # parses by itself, under strict rules
+        page.evaluate("text => { new Function('\"use strict\";' + text); }", html.source(name))
+    before = set(page.evaluate("Object.getOwnPropertyNames(window)"))
+    x = tm.tensor([1.0], requires_grad=True)
+    page = visit(tm.viz.trace(x * x).save(tmp_path / "x.html"))
+    ids = set(page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)"))
+    assert set(page.evaluate("Object.getOwnPropertyNames(window)")) - before - ids == set()
+
+
+def test_the_layout_library_comes_with_its_licence() -> None:
+    assert "Permission is hereby granted, free of charge" in html.script()
+    assert "Chris Pettitt" in html.script()
+
+
+# -- names ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_names_stay_text(kind: str, visit: Callable[..., Any], tmp_path: Path) -> None:
+    name = HOSTILE[kind]
+    tm.manual_seed(0)
+
+    class Model(tm.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, name.replace(".", "_"), tm.nn.MultiHeadAttention(4, 2))
+
+        def forward(self, x: tm.Tensor) -> tm.Tensor:
+            return next(self.children())(x)
+
+    if kind not in ("nul", "half"):  # Python itself refuses these in a class's name
+        Model.__name__ = name
+    model = Model()
+    graph = tm.viz.trace(
+        model(tm.randn(1, 2, 4)).sum(), model=model, tokens=[name, "b"], title=name
+    )
+    page = visit(graph.save(tmp_path / "hostile.html"))
+    assert page.evaluate("document.querySelectorAll('script').length") == 2
+    assert page.evaluate("document.querySelectorAll('img[src=\"x\"]').length") == 0
+    start = page.locator("#title").inner_text()
+    assert start.startswith(re.sub(r"[\x00\u202e\ud800].*", "", name)[:20].strip())
+    if kind in ("nul", "turned", "half"):
+        assert re.search("⟨(0|202e|d800)⟩", start)
+    page.check("#leaves")
+    page.click("#expand")
+    page.locator("#search").fill(name[:50].replace("\x00", "").replace("\ud800", ""))
+    page.locator("#search").press("Enter")
+    page.locator("#world [data-key]").first.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    page.click("#tab-outline")
+    page.click("#tab-heads")
+    page.locator("#large .cell").first.hover()
+    page.click("#as-lines")
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_titles_are_escaped_for_the_tab(kind: str) -> None:
+    x = tm.tensor([1.0], requires_grad=True)
+    text = tm.viz.trace(x * x, title=HOSTILE[kind]).to_html()
+    assert f"<title>{label(HOSTILE[kind], 200)}</title>" in text
+    text.encode()  # lone surrogates do not get through
+
+
+# -- notebooks ------------------------------------------------------------------------------
+
+
+def test_a_notebook_shows_the_page_in_a_sandbox(visit: Callable[..., Any], tmp_path: Path) -> None:
+    tm.manual_seed(0)
+    mha = tm.nn.MultiHeadAttention(4, 2)
+    title = HOSTILE["quotes"]
+    graph = tm.viz.trace(mha(tm.randn(1, 3, 4)).sum(), model=mha, title=title)
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<!doctype html><title>n</title><body>{graph._repr_html_()}</body>")
+    page = visit(notebook)
+    frame = page.frame_locator("iframe")
+    assert frame.locator("#title").inner_text() == title
+    frame.locator("#theme").click()  # there is no storage in a sandbox, and none is needed
+    frame.locator("#tab-backward").click()
+    frame.locator("#forth").click()
+    assert frame.locator("#position").inner_text().startswith("1 /")
+    with pytest.raises(Exception, match=r"cross-origin|SecurityError|Blocked"):
+        page.frames[1].evaluate("parent.document.title")
+
+
+def test_a_huge_page_is_a_picture_in_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tm.tensor([1.0], requires_grad=True)
+    graph = tm.viz.trace(x * x)
+    assert graph._repr_html_().startswith("<iframe")
+    monkeypatch.setattr(html, "LARGEST_FRAME", 10)
+    assert "<svg" in graph._repr_html_()
