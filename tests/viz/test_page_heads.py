@@ -83,7 +83,7 @@ def test_pooled_maps_say_so(opened: Any) -> None:
 def test_head_table_sorts_hides_and_solos(opened: Any) -> None:
     page = opened("gpt")
     header = page.locator("#head-table th button", has_text="entropy")
-    column = page.locator("#head-table tbody td:nth-child(2)")
+    column = page.locator("#head-table tbody td:nth-child(4)")
     header.click()
     assert page.locator('th[aria-sort="descending"]').count() == 1
     down = column.all_inner_texts()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 from importlib.resources import files
 
 from .data import Trace
 from .text import label
-
-#: Characters of a page up to which a notebook shows it in a frame; above, the picture.
-LARGEST_FRAME = 12_000_000
 
 #: The page's scripts, in the order in which they follow each other; all of them are one function.
 SCRIPTS = (
@@ -52,24 +48,3 @@ def page(data: Trace) -> str:
         "script": script(),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))
-
-
-def frame(data: Trace, height: int = 640) -> str:
-    """Put the page into a frame for a notebook: sandboxed, with no access to the notebook.
-
-    Parameters
-    ----------
-    data : Trace
-    height : int, default 640
-        Of the frame, in pixels; its lower edge can be dragged.
-
-    Returns
-    -------
-    str
-        An ``iframe`` element that carries the page in its ``srcdoc``.
-    """
-    return (
-        f'<iframe title="{label(data.title, 80)}" sandbox="allow-scripts" '
-        f'style="width:100%;height:{height}px;border:1px solid #8886;border-radius:8px;'
-        f'resize:vertical" srcdoc="{html.escape(page(data), quote=True)}"></iframe>'
-    )

@@ -26,7 +26,9 @@ function drawGraph(still = null) {
     (box.open ? frames : closed).push(figure);
   }
   const lines = drawn.paths.map(drawPath);
-  world.replaceChildren(...frames, ...lines, ...closed);
+  const titles = [...drawn.boxes.values()].filter((box) => box.open).map(drawTitle);
+  const norms = state.gradients ? drawn.paths.map(drawNorm).filter(Boolean) : [];
+  world.replaceChildren(...frames, ...lines, ...titles, ...closed, ...norms);
   const folded = [...drawn.boxes.values()].some((box) => !box.open && isGroup(box.item));
   $("graph-status").textContent =
     (drawn.simple ? "Layout took too long: part of this is simply in rows. " : "") +
@@ -76,16 +78,21 @@ function drawPath(path) {
     if (line.style.stroke) head.style.fill = line.style.stroke;
     group.append(head);
   }
-  if (verdict && typeof path.from !== "string" && !(isGroup(path.from) && isOpen(path.from))) {
-    const words = verdict.mark.length > 1 || verdict.mark === "∞" ? verdict.mark : `${verdict.mark} ${number(norm)}`.trim();
-    const next = points[1];
-    const at = points.length > 2 ? next : { x: (points[0].x + next.x) / 2, y: (points[0].y + next.y) / 2 };
-    if (norm !== null) group.append(drawing("text", { class: "norm " + verdict.word, x: at.x + 5, y: at.y + 3 }, words));
-  }
   const slots = [...new Set(links.map((l) => `${vertexName(trace.vertices[l.edge.source])} → ${visible(l.edge.slot)}`))].slice(0, 4);
   const flows = norm === null ? NOT_COMPUTED + (trace.steps.length ? " for this head alone" : "") : `norm of the gradient ${number(norm)}`;
   group.append(drawing("title", {}, `${slots.join(", ")}\n${shape(trace.vertices[links[0].edge.source].shape)}\n${flows}`));
   return group;
+}
+
+/** The norm beside a path, where it leaves a closed box. */
+function drawNorm({ from, links, points }) {
+  const norm = normOfLinks(links);
+  if (norm === null || typeof from === "string" || (isGroup(from) && isOpen(from))) return null;
+  const { mark, word } = judge(norm);
+  const words = ["NaN", "∞", "0"].includes(mark) ? mark : `${mark} ${number(norm)}`.trim();
+  const [first, next] = points;
+  const at = points.length > 2 ? next : { x: (first.x + next.x) / 2, y: (first.y + next.y) / 2 };
+  return drawing("text", { class: "norm " + word, x: at.x + 5, y: at.y + 3 }, words);
 }
 
 /** What an item is said to be by a screen reader. */
@@ -132,15 +139,21 @@ function foldSign(box, y) {
 }
 
 function drawFrame(box) {
-  const { item, w, h, title, note, depth } = box;
-  const words = drawing("text", { class: "title", x: 23, y: 17 }, title, drawing("tspan", { class: "note", dx: 8 }, note));
-  return figureOf(box, `frame ${item.kind} depth-${depth % 6}`, drawing("rect", { width: w, height: h, rx: 7 }), words, foldSign(box, 12));
+  const { item, w, h, depth } = box;
+  return figureOf(box, `frame ${item.kind} depth-${depth % 6}`, drawing("rect", { width: w, height: h, rx: 7 }), foldSign(box, 12));
+}
+
+/** The words on a frame: over the paths that cross its border. */
+function drawTitle({ item, x, y, title, note, depth }) {
+  const words = drawing("text", { class: `title on-${depth % 6}`, x: x + 23, y: y + 17 }, title, drawing("tspan", { class: "note", dx: 8 }, note));
+  if (item.head !== null) words.style.fill = tone(item.head);
+  return words;
 }
 
 function drawBox(box) {
   const { item, w, h, title, note } = box;
-  if (item.kind === "lane") return drawLane(box);
   const v = item.vertex === null ? null : trace.vertices[item.vertex];
+  if (hasMap(item)) return drawMapBox(box, v);
   const names = ["box", item.kind, v ? "kind-" + kindOf(v) : "", v && isOutput(v.id) ? "is-output" : ""];
   const parts = [];
   if (item.kind === "repeat" || item.kind === "strip" || item.kind === "run") {
@@ -150,23 +163,25 @@ function drawBox(box) {
   if (v && v.kind === "op") parts.push(drawing("rect", { class: "kind", width: 4, height: h - 8, x: 3, y: 4, rx: 2 }));
   const middle = (isGroup(item) ? w + 14 : w + (v && v.kind === "op" ? 4 : 0)) / 2;
   parts.push(drawing("text", { class: "title", x: middle, y: note ? 16 : 17 }, title));
-  if (note) parts.push(drawing("text", { class: "note", x: middle, y: 30 }, note));
-  if (isGroup(item)) parts.push(foldSign(box, h / 2));
   const wrong = v ? marksOf(item) : "";
-  if (wrong) parts.push(drawing("text", { class: "wrong", x: w - 4, y: -3 }, wrong));
+  if (note) parts.push(drawing("text", { class: "note", x: middle, y: 30 }, note, wrong ? drawing("tspan", { class: "wrong", dx: 5 }, wrong) : null));
+  if (isGroup(item)) parts.push(foldSign(box, h / 2));
   if (v && savedOf(v).length) parts.push(drawing("circle", { class: "saved", cx: w - 2, cy: 2, r: 3.5 }, drawing("title", {}, `saved for backward: ${savedOf(v).map((s) => visible(s.name)).join(", ")}`)));
   return figureOf(box, names.join(" "), ...parts);
 }
 
-/** A closed head shows its map. */
-function drawLane(box) {
+/** A closed head shows its map, and an open one shows it at its softmax. */
+function drawMapBox(box, v) {
   const { item, w, h, title, note } = box;
   const lane = item.attention.lanes[item.head];
-  const parts = [drawing("rect", { class: "body", width: w, height: h, rx: 6 }), drawing("text", { class: "title", x: (w + 14) / 2, y: 17 }, title)];
+  const middle = (isGroup(item) ? w + 14 : w) / 2;
+  const parts = [drawing("rect", { class: "body", width: w, height: h, rx: 6 }), drawing("text", { class: "title", x: middle, y: 17 }, title)];
   if (lane.weights.length) parts.push(drawing("image", { href: mapPicture(lane), x: (w - 80) / 2, y: 25, width: 80, height: 80, preserveAspectRatio: "none" }));
   else parts.push(drawing("text", { class: "note", x: w / 2, y: 68 }, "no weights"));
-  parts.push(drawing("text", { class: "note", x: w / 2, y: 122 }, note), foldSign(box, 12));
-  return figureOf(box, "box lane", ...parts);
+  parts.push(drawing("text", { class: "note", x: w / 2, y: 122 }, note));
+  if (v) parts.push(drawing("rect", { class: "kind", width: 4, height: h - 8, x: 3, y: 4, rx: 2 }));
+  else parts.push(foldSign(box, 12));
+  return figureOf(box, v ? `box op lane kind-${kindOf(v)}` : "box lane", ...parts);
 }
 
 const outputs = new Set(trace.outputs ?? [trace.output]);

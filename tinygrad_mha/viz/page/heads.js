@@ -23,11 +23,12 @@ function drawTable() {
     const key = (pair) => (typeof value(...pair) === "number" ? value(...pair) : -Infinity);
     rows.sort((p, q) => state.sort.sign * (key(p) - key(q)) || p[0].id - q[0].id || p[1].head - q[1].head);
   }
-  const head = element("tr", {}, ...COLUMNS.map(([name], k) => {
+  const names = COLUMNS.map(([name], k) => {
     const sorted = state.sort?.column === k ? state.sort.sign : 0;
     return element("th", { scope: "col", "aria-sort": sorted ? (sorted > 0 ? "ascending" : "descending") : null },
       element("button", { type: "button", onclick: () => sortBy(k) }, name, element("span", { class: "arrow", "aria-hidden": "true" }, sorted > 0 ? " ▲" : sorted < 0 ? " ▼" : "")));
-  }), element("th", { scope: "col" }, "shown"), element("th", { scope: "col" }, element("span", { class: "unseen" }, "solo")));
+  });
+  const head = element("tr", {}, names[0], element("th", { scope: "col" }, "shown"), element("th", { scope: "col" }, element("span", { class: "unseen" }, "solo")), ...names.slice(1));
   const largest = COLUMNS.map(([, value]) => Math.max(...allLanes.map((pair) => (typeof value(...pair) === "number" ? Math.abs(value(...pair)) : 0)), 1e-30));
   const body = rows.map(([a, l]) => {
     const key = laneKey(a, l.head);
@@ -38,8 +39,8 @@ function drawTable() {
     });
     const box = element("input", { type: "checkbox", "aria-label": `show head ${l.head + 1} of ${attentionName(a)}`, "data-lane": key, onchange: () => flip(key) });
     box.checked = !state.hidden.has(key);
-    return element("tr", { class: state.hidden.has(key) ? "off" : null }, ...cells, element("td", {}, box),
-      element("td", {}, element("button", { type: "button", "data-solo": key, "aria-label": `head ${l.head + 1} of ${attentionName(a)} alone`, onclick: () => solo(a, l) }, "solo")));
+    const alone = element("button", { type: "button", "data-solo": key, "aria-label": `head ${l.head + 1} of ${attentionName(a)} alone`, onclick: () => solo(a, l) }, "solo");
+    return element("tr", { class: state.hidden.has(key) ? "off" : null }, cells[0], element("td", {}, box), element("td", {}, alone), ...cells.slice(1));
   });
   const focus = document.activeElement?.dataset ?? {};
   const back = focus.solo ? `[data-solo="${focus.solo}"]` : focus.lane && table.contains(document.activeElement) ? `input[data-lane="${focus.lane}"]` : null;

@@ -19,8 +19,9 @@ function widthOf(text, style) {
 /** Size of a closed item's box. */
 function boxOf(item) {
   const title = titleOf(item), note = noteOf(item);
-  const wide = Math.max(widthOf(title, "title"), widthOf(note, "note")) * 1.06 + (isGroup(item) || item.sum ? 36 : 24);
-  if (item.kind === "lane") return { w: Math.max(104, wide), h: 132, title, note };
+  const wrong = item.vertex === null ? "" : marksOf(item);
+  const wide = Math.max(widthOf(title, "title"), widthOf(note + wrong, "note")) * 1.06 + (isGroup(item) || item.sum ? 36 : 24);
+  if (hasMap(item)) return { w: Math.max(104, wide), h: 132, title, note };
   return { w: Math.max(58, Math.ceil(wide)), h: note ? 38 : 26, title, note };
 }
 

@@ -111,6 +111,19 @@ function lanes(attention, parent, make, homes) {
   for (const id of ends) homes[id]?.push(sum);
 }
 
+/** A value's shape with one head only: without its axis, or, before heads are split, with its columns. */
+function ofOneHead(v) {
+  if (v.heads) return v.shape.filter((_, axis) => axis !== v.heads[0]);
+  const split = users[v.id].map((e) => trace.vertices[e.target]).find((user) => user.heads);
+  return split ? [...v.shape.slice(0, -1), v.shape[v.shape.length - 1] / split.heads[1]] : v.shape;
+}
+
+/** Whether an item is drawn with the map of its head. */
+function hasMap(item) {
+  if (item.kind === "lane") return true;
+  return item.head !== null && trace.vertices[item.vertex].name.includes("softmax") && item.attention.lanes[item.head].weights.length > 0;
+}
+
 /** Links between items, one for each head where the edge lies in a lane. */
 function links(homes, region) {
   const found = [];
@@ -308,6 +321,5 @@ function noteOf(item) {
   if (item.kind === "run") return `${visible(vertexName(trace.vertices[item.first]), 14)} …`;
   const v = trace.vertices[item.vertex];
   const parameters = state.leaves || item.sum ? [] : parametersOf(v.id);
-  const sizes = item.head !== null && v.heads ? v.shape.filter((_, axis) => axis !== v.heads[0]) : v.shape;
-  return shape(sizes) + (parameters.length ? `   ${visible(parameters.join(", "), 24)}` : "");
+  return shape(item.head === null ? v.shape : ofOneHead(v)) + (parameters.length ? `   ${visible(parameters.join(", "), 24)}` : "");
 }
