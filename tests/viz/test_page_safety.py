@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html import escape
@@ -12,6 +13,7 @@ import pytest
 
 import tinygrad_mha as tm
 from tinygrad_mha.viz import html
+from tinygrad_mha.viz.packing import packed
 from tinygrad_mha.viz.text import label
 
 HOSTILE = {
@@ -60,6 +62,39 @@ def test_every_script_is_strict_and_none_leaves_a_name_behind(
     assert set(page.evaluate("Object.getOwnPropertyNames(window)")) - before - ids == set()
 
 
+def close(found: Any, expected: Any) -> bool:
+    """Equal, up to the digits that packing keeps."""
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(close(found[k], expected[k]) for k in found)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    if isinstance(expected, float):
+        return found == pytest.approx(expected, rel=1e-5, abs=2e-5)
+    return type(found) is type(expected) and found == expected
+
+
+def test_packing_loses_nothing(visit: Callable[..., Any], tmp_path: Path) -> None:
+    tm.manual_seed(0)
+    gpt = tm.nn.GPT(9, 8, embed_dim=8, num_heads=2, num_layers=2)
+    with tm.autograd.record_origin():
+        logits = gpt(tm.tensor([[1, 2, 3, 4, 5, 6]])).reshape(-1, 9)
+        loss = tm.cross_entropy(logits, tm.tensor([2, 3, 4, 5, 6, 7]))
+    x = tm.tensor([1.0, float("nan"), float("inf")], requires_grad=True)
+    graphs = [
+        tm.viz.trace(loss, model=gpt, tokens=list(HOSTILE), record_time=True),
+        tm.viz.trace(logits, model=gpt),
+        tm.viz.trace(x * x * 2),
+    ]
+    empty = tmp_path / "empty.html"
+    empty.write_text("<!doctype html><title>x</title>")
+    page = visit(empty)
+    unpack = f"text => {{ {html.source('unpack.js')}; return unpackRecord(JSON.parse(text))[0]; }}"
+    for graph in graphs:
+        text = packed(graph.data)
+        assert len(text) < len(graph.to_json())
+        assert close(page.evaluate(unpack, text), json.loads(graph.to_json()))
+
+
 def test_the_layout_library_comes_with_its_licence() -> None:
     assert "Permission is hereby granted, free of charge" in html.script()
     assert "Chris Pettitt" in html.script()
@@ -91,7 +126,7 @@ def test_hostile_names_stay_text(visit: Callable[..., Any], tmp_path: Path) -> N
         model(tm.randn(1, len(names), 4)).sum(), model=model, tokens=names, title="\n".join(names)
     )
     page = visit(graph.save(tmp_path / "hostile.html"))
-    assert page.evaluate("document.querySelectorAll('script').length") == 2
+    assert page.evaluate("document.querySelectorAll('script').length") == 1
     assert page.evaluate("document.querySelectorAll('img[src=\"x\"]').length") == 0
     assert (
         page.locator("#title").inner_text().startswith("</script><script>alert(1)</script>⟨a⟩<img")

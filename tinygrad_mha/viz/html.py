@@ -6,10 +6,12 @@ import re
 from importlib.resources import files
 
 from .data import Trace
+from .packing import packed
 from .text import label
 
 #: The page's scripts, in the order in which they follow each other; all of them are one function.
 SCRIPTS = (
+    "unpack.js",
     "core.js",
     "gradient.js",
     "model.js",
@@ -44,7 +46,7 @@ def page(data: Trace) -> str:
         "title": label(data.title, 200),
         "style": source("page.css"),
         # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
-        "data": data.to_json().replace("<", "\\u003c"),
+        "data": packed(data).replace("<", "\\u003c"),
         "script": script(),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))

@@ -5,7 +5,8 @@
 // put into one function, in the order that html.py gives: what they declare stays in there.
 
 const $ = (id) => document.getElementById(id);
-const trace = JSON.parse($("trace").textContent);
+const [trace] = unpackRecord(JSON.parse($("trace").textContent));
+$("trace").remove(); // it may be large, and is not needed twice
 
 const state = {
   chosen: null, // {vertex, key}: a vertex of the trace, the key of what stands for it; or only one of them

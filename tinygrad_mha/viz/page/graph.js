@@ -184,7 +184,7 @@ function drawMapBox(box, v) {
   return figureOf(box, v ? `box op lane kind-${kindOf(v)}` : "box lane", ...parts);
 }
 
-const outputs = new Set(trace.outputs ?? [trace.output]);
+const outputs = new Set(trace.outputs);
 const isOutput = (id) => outputs.has(id);
 
 // ---- marks that need no new layout ----------------------------------------------------------
