@@ -12,7 +12,7 @@ import numpy as np
 from ..engine import Frame, Node, Step, Tensor
 from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
-from .lanes import Region, attention, head_axes, regions
+from .lanes import Region, attention, by_head, head_axes, regions
 from .measure import norm, summary
 from .replay import Replay, replay
 from .unfold import unfold
@@ -203,6 +203,14 @@ class _Recorder:
             for i, flow in zip(step.node.wanted, step.flows, strict=True)
         }
 
+        self.flows_by_head = {
+            (replayed.original[step.node], i): by_head(
+                replayed.original[step.node], i, flow.gradient, self.axes
+            )
+            for step in replayed.steps
+            for i, flow in zip(step.node.wanted, step.flows, strict=True)
+        }
+
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
         for node in self.replayed.nodes:
             self._node(node)
@@ -268,7 +276,14 @@ class _Recorder:
             if source is not None:
                 rule = node.op.rules.get(slot)
                 self.edges.append(
-                    Edge(source, number, slot, rule.text if rule else "", self.flows.get((node, i)))
+                    Edge(
+                        source,
+                        number,
+                        slot,
+                        rule.text if rule else "",
+                        self.flows.get((node, i)),
+                        self.flows_by_head.get((node, i)),
+                    )
                 )
 
     def _source(self, source: Any, slot: str) -> int | None:

@@ -121,7 +121,7 @@ function drawMap(lane) {
   const high = lane.rows.length, wide = lane.columns.length;
   const room = Math.max(300, Math.min(460, $("large").clientWidth - 290));
   const side = Math.max(6, Math.min(28, Math.floor(room / Math.max(high, wide))));
-  const named = side >= 9;
+  const named = side >= 9, gap = named ? 1 : 0;
   const longest = (names) => Math.max(...names.map((t) => token(t).length));
   const left = named ? 12 + 7 * longest(lane.rows) : 20;
   const turned = longest(lane.columns) > 2;
@@ -142,7 +142,7 @@ function drawMap(lane) {
   }
   const cells = lane.weights.map((row, i) => {
     const made = row.map((x, j) => drawing("rect", {
-      class: "cell", role: "gridcell", id: `cell-${i}-${j}`, x: left + side * j, y: above + side * i, width: side - 1, height: side - 1,
+      class: "cell", role: "gridcell", id: `cell-${i}-${j}`, x: left + side * j, y: above + side * i, width: side - gap, height: side - gap,
       fill: lane.visible[i][j] ? css(viridis(x / top)) : "url(#hatch)", "aria-label": cellWords(lane, i, j),
     }));
     svg.append(drawing("g", { role: "row" }, ...made));

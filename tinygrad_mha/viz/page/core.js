@@ -69,7 +69,8 @@ const SHOWN = { " ": "␣", "\n": "⏎", "\t": "⇥" };
 const token = (text) => visible(text.replace(/[ \n\t]/g, (c) => SHOWN[c]) || "∅", 9);
 const shape = (sizes) => (sizes.length ? sizes.join("×") : "scalar");
 const count = (sizes) => sizes.reduce((a, b) => a * b, 1);
-const many = (n, word, plural = word + "s") => `${n.toLocaleString("en")} ${n === 1 ? word : plural}`;
+const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+const many = (n, word, plural = word + "s") => `${grouped(n)} ${n === 1 ? word : plural}`;
 
 /** Three digits; nan and inf come as text; a dash for what was not computed. */
 function number(x) {

@@ -116,8 +116,8 @@ function groupParts(item) {
     fact("module", visible(modulePath(item.module)));
     fact("class", visible(trace.modules[item.module].kind));
   }
-  fact("operations", ops.length.toLocaleString("en"));
-  if (parameters.size) fact("parameters", [...parameters].reduce((sum, id) => sum + count(trace.vertices[id].shape), 0).toLocaleString("en"));
+  fact("operations", grouped(ops.length));
+  if (parameters.size) fact("parameters", grouped([...parameters].reduce((sum, id) => sum + count(trace.vertices[id].shape), 0)));
   const bytes = ops.reduce((sum, v) => sum + (v.bytes ?? 0), 0);
   if (bytes) fact("memory of its values", size(bytes));
   const seconds = ops.reduce((sum, v) => (v.seconds === null || v.seconds === undefined ? sum : sum + v.seconds), 0);

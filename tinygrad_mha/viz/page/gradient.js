@@ -60,7 +60,7 @@ function flowLegend() {
   return [
     element("span", { class: "sample" }, `‖∇‖ ${number(10 ** range[0])}`, element("i", { class: "ramp", "--ramp": `linear-gradient(to right, ${stops})` }), number(10 ** range[1])),
     line("vanishing", {}, `▽ vanishing, below ${number(VANISHING)}`),
-    line("exploding", {}, `▲ exploding, above ${EXPLODING.toLocaleString("en")}`),
+    line("exploding", {}, `▲ exploding, above ${grouped(EXPLODING)}`),
     line("bad", {}, "NaN or ∞"),
     line("none", {}, "not computed"),
   ];

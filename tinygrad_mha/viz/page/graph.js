@@ -56,10 +56,11 @@ function normOfLinks(links) {
 }
 
 /** Of one head's share, where the link is of one head; null where that was not computed. */
-function gradientOf(link) {
-  const head = link.from.head ?? link.to.head;
-  if (head === null || head === undefined) return link.edge.gradient;
-  return link.edge.heads ? link.edge.heads[head] : link.to.sum ? link.to.sum.lanes[head].gradient : null;
+function gradientOf({ from, to, edge }) {
+  const lane = from.head !== null ? from : to;
+  if (lane.head === null) return edge.gradient;
+  const all = edge.head_gradients;
+  return all && all.length === lane.attention.lanes.length ? all[lane.head] : null; // keys may be shared by heads
 }
 
 function drawPath(path) {

@@ -66,7 +66,7 @@ function tabKey(tab, event) {
 }
 
 function key(event) {
-  const { target } = event;
+  const target = event.target instanceof Element ? event.target : document.body;
   if (event.altKey || event.metaKey || (event.ctrlKey && event.key !== "Enter")) return;
   if (target.matches("input:not([type=checkbox])")) {
     if (event.key === "Escape") target.blur();
