@@ -101,7 +101,7 @@ def by_head(
         parts = np.moveaxis(gradient.reshape(*gradient.shape[:-1], heads, -1), -2, 0)
     else:
         return None
-    return [float(np.linalg.norm(part)) for part in parts]
+    return [norm(part) for part in parts]
 
 
 def regions(replayed: Replay, axes: dict[Node, int]) -> list[Region]:
