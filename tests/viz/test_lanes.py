@@ -226,3 +226,19 @@ def test_long_sequences_are_pooled_and_say_so() -> None:
     assert attention.pooled == 3
     assert np.shape(attention.lanes[0].weights) == (44, 44)
     assert attention.lanes[0].rows[1] == "3…"
+
+
+@pytest.mark.parametrize("kind", ["dot", "additive"])
+def test_the_heads_parts_of_a_gradient_make_the_whole(kind: str) -> None:
+    mha = tm.nn.MultiHeadAttention(6, 3, attention=kind)
+    data = tm.viz.trace((mha(tm.randn(2, 4, 6)) ** 2).sum(), model=mha).data
+    inside = set(data.attentions[0].vertices) - {data.attentions[0].output}
+    parted = [edge for edge in data.edges if edge.head_gradients is not None]
+    for edge in parted:
+        assert len(edge.head_gradients) == 3
+        assert np.hypot.reduce(edge.head_gradients) == pytest.approx(edge.gradient, rel=1e-5)
+    between = [e for e in data.edges if e.source in inside and e.target in inside]
+    assert len(between) >= 8
+    assert {(e.source, e.target) for e in between if e.gradient} <= {
+        (e.source, e.target) for e in parted
+    }

@@ -1,97 +1,91 @@
-"""The interactive page in a real browser, with the network off."""
+"""The interactive page in a real browser: every control does what it says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tinygrad_mha as tm
-from tests.support import require
 
 TOKENS = ["The", " ", "cat", "</script>", "\u202esat", "on"]
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+WIDE = {"viewport": {"width": 1500, "height": 1000}}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = require.module("playwright.sync_api")
-    path = require.chromium()
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("pages")
+def small_gpt(layers: int, heads: int, **options: Any) -> tuple[tm.nn.Module, tm.Tensor]:
     tm.manual_seed(0)
-    gpt = tm.nn.GPT(9, 8, embed_dim=8, num_heads=2, num_layers=2)
-    tokens = tm.tensor([[1, 2, 3, 4, 5, 6]])
-    logits = gpt(tokens).reshape(-1, 9)
-    loss = tm.cross_entropy(logits, tm.tensor([2, 3, 4, 5, 6, 7]))
+    gpt = tm.nn.GPT(9, 8, embed_dim=2 * heads, num_heads=heads, num_layers=layers, **options)
+    return gpt, gpt(tm.tensor([[1, 2, 3, 4, 5, 6]])).reshape(-1, 9)
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, tm.viz.Graph]:
+    target = tm.tensor([2, 3, 4, 5, 6, 7])
+    gpt, logits = small_gpt(2, 2)
+    deep, deep_logits = small_gpt(4, 12)
     x = tm.tensor([1.0, float("nan")], requires_grad=True)
-    graphs = {
-        "gpt": tm.viz.trace(loss, model=gpt, tokens=TOKENS, title="<b>title</b>"),
+    flow = tm.tensor([1.0, 2.0], requires_grad=True)
+    chain = flow
+    for _ in range(300):
+        chain = chain * 1.01
+    with tm.autograd.record_origin():
+        flows = (flow * 1e-9 + flow * 1e6).sum()
+    return {
+        "gpt": tm.viz.trace(
+            tm.cross_entropy(logits, target), model=gpt, tokens=TOKENS, title="<b>title</b>"
+        ),
         "forward": tm.viz.trace(logits, model=gpt, tokens=TOKENS),
+        "deep": tm.viz.trace(tm.cross_entropy(deep_logits, target), model=deep),
         "plain": tm.viz.trace((x * x).sum()),
+        "flows": tm.viz.trace(flows),
+        "chain": tm.viz.trace(chain.sum()),
     }
+
+
+@pytest.fixture(scope="module")
+def pages(
+    graphs: dict[str, tm.viz.Graph], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
     return {name: graph.save(folder / f"{name}.html") for name, graph in graphs.items()}
 
 
 @pytest.fixture
-def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Any]:
-    """Open a page offline; whatever it logs or requests is an error at the end."""
-    wrong: list[str] = []
-    contexts = []
+def opened(visit: Callable[..., Any], pages: dict[str, Path]) -> Callable[..., Any]:
+    return lambda name, **options: visit(pages[name], **{**WIDE, **options})
 
-    def open_page(name: str, **options: Any) -> Any:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        context.set_offline(True)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request",
-            lambda request: None if request.url.startswith("file:") else wrong.append(request.url),
-        )
-        page.on("dialog", lambda dialog: wrong.append(f"dialog {dialog.message}"))
-        page.goto(pages[name].as_uri())
-        return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
+def box(page: Any, label: str) -> Any:
+    """Boxes and frames of the graph whose spoken name begins so."""
+    return page.locator(f'#world [data-key][aria-label^="{label}"]')
+
+
+def choose(page: Any, label: str) -> None:
+    """Choose in the graph, wherever it is scrolled."""
+    box(page, label).first.focus()
+    page.keyboard.press("Enter")
+
+
+# -- opening --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["gpt", "forward", "plain"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 420), ("dark", 1400)])
 def test_opens_offline_in_any_size_and_colour(
     opened: Any, name: str, scheme: str, width: int
 ) -> None:
     page = opened(name, color_scheme=scheme, viewport={"width": width, "height": 800})
     assert page.locator("#title").inner_text() != ""
-    assert page.locator(".row").count() > 0
+    assert page.locator("#world .box").count() > 1
     # nothing stands out of the page to the right
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_names_are_shown_as_text(opened: Any) -> None:
-    page = opened("gpt")
-    assert page.locator("#title").inner_text() == "<b>title</b>"
-    labels = page.locator("#large svg text").all_text_contents()
-    assert "␣" in labels
-    assert any("</scrip" in label for label in labels)
-    assert any("⟨202e⟩" in label for label in labels)
+def test_small_pages_are_small(pages: dict[str, Path]) -> None:
+    assert all(path.stat().st_size < 2_000_000 for path in pages.values())
 
 
 def test_lanes_are_proved_on_the_page(opened: Any) -> None:
@@ -99,113 +93,255 @@ def test_lanes_are_proved_on_the_page(opened: Any) -> None:
         "blocks.0.attention: ✓ lanes add up",
         "blocks.1.attention: ✓ lanes add up",
     ]
+    (one,) = opened("deep").locator("#proofs li").all_inner_texts()
+    assert one == "✓ the lanes of all 4 attentions add up"
 
 
-def test_modules_fold_and_unfold(opened: Any) -> None:
+# -- the graph ------------------------------------------------------------------------------
+
+
+def test_groups_open_and_fold(opened: Any) -> None:
     page = opened("gpt")
     page.click("#collapse")
-    few = page.locator(".row").count()
+    few = page.locator("#world [data-key]").count()
     page.click("#expand")
-    many = page.locator(".row").count()
-    assert many > 2 * few
-    row = page.locator('.row[aria-expanded="true"]', has_text="blocks.0").first
-    row.click()
-    assert page.locator(".row").count() < many
+    many = page.locator("#world [data-key]").count()
+    assert many > 3 * few
+    frame = box(page, "blocks.0, module")
+    assert frame.get_attribute("aria-expanded") == "true"
+    frame.focus()
+    page.keyboard.press("Enter")
+    assert box(page, "blocks.0, module").get_attribute("aria-expanded") == "false"
+    assert page.locator("#world [data-key]").count() < many
+    page.click("#fit")
+    box(page, "blocks.0, module").locator(".fold").click()  # the sign opens it again
+    assert page.locator("#world [data-key]").count() == many
 
 
-def test_an_operation_tells_its_formula_and_gradient(opened: Any) -> None:
+def test_heads_are_lanes_or_one_axis(opened: Any) -> None:
+    page = opened("gpt")
+    assert box(page, "head 1, attention").count() == 1  # the first attention is open
+    assert box(page, "Σᵢ W_o[:, i] hᵢ").count() == 1
+    choose(page, "head 2, attention")
+    lane = page.locator('#world [data-key^="a0h1v"]')
+    assert lane.count() == 9  # three projections, three splits, scores, softmax, product
+    page.uncheck("#lanes")
+    assert page.locator('#world [data-key^="a0h"]').count() == 0
+    assert box(page, "merge heads").count() == 1
+
+
+def test_more_than_eight_heads_share_a_strip(opened: Any, graphs: dict[str, tm.viz.Graph]) -> None:
+    page = opened("deep")
+    assert page.locator("#world .box.lane").count() == 8
+    lanes = sorted(graphs["deep"].heads[0].lanes, key=lambda lane: -lane.contribution)
+    largest = sorted(f"a0h{lane.head}" for lane in lanes[:8])
+    drawn = page.locator("#world .box.lane").evaluate_all("all => all.map(e => e.dataset.key)")
+    assert sorted(drawn) == largest
+    choose(page, "4 more heads")
+    assert page.locator("#world .box.lane").count() == 12
+
+
+def test_equal_layers_fold(opened: Any) -> None:
+    page = opened("deep")
+    page.click("#collapse")
+    assert box(page, "blocks.0 … × 4").count() == 1
+    assert box(page, "blocks.3").count() == 0
+    choose(page, "blocks.0 … × 4")
+    assert box(page, "blocks.3").count() == 1
+
+
+def test_a_long_chain_is_divided_into_runs(opened: Any) -> None:
+    page = opened("chain")
+    runs = page.locator("#world .box.run")
+    assert 5 <= runs.count() <= 60
+    choose(page, "28 operations")
+    assert page.locator("#world .box.op").count() == 28
+    page.click("#expand")
+    assert page.locator("#world [data-key]").count() <= 400
+
+
+def test_a_layout_that_takes_too_long_says_so(visit: Any, pages: dict[str, Path]) -> None:
+    slow = "let now = 0; performance.now = () => (now += 1000);"
+    page = visit(pages["gpt"], slow)
+    assert "Layout took too long" in page.locator("#graph-status").inner_text()
+    assert page.locator("#world [data-key]").count() > 5
+
+
+def test_parameters_are_drawn_when_asked_for(opened: Any) -> None:
     page = opened("gpt")
     page.click("#expand")
-    page.locator(".row", has_text="cross entropy").click()
+    assert page.locator("#world .kind-parameter").count() == 0
+    page.check("#leaves")
+    assert box(page, "W_q, value").count() == 2
+    assert opened("plain").locator("#world .kind-parameter").count() == 1
+
+
+def test_zoom_pan_and_minimap(opened: Any) -> None:
+    page = opened("gpt")
+    where = lambda: page.locator("#world").get_attribute("transform")  # noqa: E731
+    scale = lambda: float(re.search(r"scale\(([\d.]+)", where())[1])  # noqa: E731
+    page.click("#fit")
+    assert page.locator("#overview").is_hidden()  # all of it is seen
+    first = scale()
+    page.click("#zoom-in")
+    assert scale() == pytest.approx(1.25 * first, rel=1e-3)
+    page.click("#zoom-out")
+    page.locator("#canvas").hover(position={"x": 300, "y": 200})
+    page.mouse.wheel(0, -1500)
+    page.wait_for_timeout(50)
+    assert scale() > 2 * first
+    assert page.locator("#overview").is_visible()
+    before = where()
+    page.mouse.down()
+    page.mouse.move(500, 500, steps=3)
+    page.mouse.up()
+    assert where() != before
+    before = where()
+    page.locator("#minimap").click(position={"x": 75, "y": 20})
+    assert where() != before
+
+
+def test_two_fingers_zoom_and_one_moves(opened: Any) -> None:
+    page = opened("gpt", has_touch=True)
+    touch = page.context.new_cdp_session(page).send
+    send = lambda kind, *at: touch(  # noqa: E731
+        "Input.dispatchTouchEvent",
+        {"type": kind, "touchPoints": [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(at)]},
+    )
+    matrix = lambda: page.evaluate(  # noqa: E731
+        "(({a, e, f}) => [a, e, f])"
+        "(document.getElementById('world').transform.baseVal.consolidate().matrix)"
+    )
+    start = matrix()
+    send("touchStart", (300, 400), (400, 400))
+    send("touchMove", (250, 400), (450, 400))
+    send("touchEnd")
+    pinched = matrix()
+    assert pinched[0] == pytest.approx(2 * start[0], rel=0.05)
+    send("touchStart", (300, 400))
+    send("touchMove", (340, 460))
+    send("touchEnd")
+    moved = matrix()
+    assert moved[0] == pinched[0]
+    assert (moved[1] - pinched[1], moved[2] - pinched[2]) == pytest.approx((40, 60), abs=1)
+
+
+def test_gradient_flow_is_coloured_and_marked(opened: Any) -> None:
+    page = opened("flows")
+    assert page.locator("#world .norm").count() == 0
+    page.check("#gradients")
+    words = page.locator("#world .norm").all_text_contents()
+    assert any(word.startswith("▽") for word in words)
+    assert any(word.startswith("▲") for word in words)
+    assert "vanishing" in page.locator("#legend").inner_text()
+    bad = opened("plain")
+    bad.check("#gradients")
+    assert "NaN" in bad.locator("#world .norm.bad").all_text_contents()
+    before = opened("forward")
+    before.check("#gradients")
+    assert "gradient: not computed" in before.locator("#legend").inner_text()
+    assert before.locator("#world .norm").count() == 0
+
+
+def test_values_that_are_no_numbers_are_marked(opened: Any) -> None:
+    assert "NaN" in opened("plain").locator("#world .wrong").all_text_contents()
+
+
+# -- the outline ----------------------------------------------------------------------------
+
+
+def test_the_outline_is_a_tree(opened: Any) -> None:
+    page = opened("gpt")
+    page.click("#tab-outline")
+    assert page.locator("#graph").is_hidden()
+    rows = page.locator('#outline [role="treeitem"]')
+    many = rows.count()
+    rows.first.focus()
+    page.keyboard.press("ArrowLeft")
+    assert rows.count() == 4  # GPT folded; after it the reshape, the target and the loss
+    page.keyboard.press("ArrowRight")
+    assert rows.count() == many
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.innerText").startswith("·")
+    page.keyboard.press("Enter")
+    assert page.locator("#view-details h2").inner_text() == "cross_entropy"
+
+
+# -- what is chosen -------------------------------------------------------------------------
+
+
+def test_an_operation_tells_all_that_is_known(opened: Any) -> None:
+    page = opened("gpt")
+    choose(page, "cross entropy")
     panel = page.locator("#view-details")
-    assert panel.is_visible()
     words = panel.inner_text()
     for expected in ("softmax(x)[target]", "onehot(target)", "cross_entropy.py:", "mean"):
         assert expected in words, expected
-    panel.locator("button.link").first.click()
+    panel.locator("button.plain").first.click()
     assert page.locator("#view-details h2").inner_text() == "reshape"
 
 
-def test_heads_are_looked_at_one_by_one(opened: Any) -> None:
-    page = opened("gpt")
-    assert page.locator(".head").count() == 4
-    page.locator(".head").nth(3).click()
-    assert "blocks.1.attention, head 2" in page.locator("#reading").inner_text()
-    assert page.locator('.head[aria-pressed="true"]').count() == 1
-    cells = page.locator("#large .cell")
-    assert cells.count() == 36
-    cells.nth(1).hover()
-    assert "masked" in page.locator("#cell").inner_text()
-    cells.nth(0).hover()
-    assert page.locator("#cell").inner_text().endswith("weight 1.0000")
+def test_values_gradients_and_lines_are_shown(opened: Any) -> None:
+    page = opened("flows")
+    choose(page, "leaf")
+    assert page.locator(".numbers").first.locator("td").all_inner_texts() == ["1", "2"]
+    assert "Used 2 times: the gradients add up" in page.locator("#view-details").inner_text()
+    choose(page, "+")
+    words = page.locator("#view-details").inner_text()
+    assert re.search(r"ran at\s+.*test_page\.py:\d+", words)
 
 
-def test_head_table_sorts_hides_and_solos(opened: Any) -> None:
-    page = opened("gpt")
-    header = page.locator("#head-table th button", has_text="entropy")
-    header.click()
-    assert page.locator('th[aria-sort="descending"]').count() == 1
-    down = page.locator("#head-table tbody td:nth-child(2)").all_inner_texts()
-    assert down == sorted(down, key=float, reverse=True)
-    header.click()
-    up = page.locator("#head-table tbody td:nth-child(2)").all_inner_texts()
-    assert up == sorted(up, key=float)
-    page.locator('#head-table input[type="checkbox"]').first.uncheck()
-    assert page.locator(".head").count() == 3
-    page.locator("#head-table button", has_text="solo").nth(1).click()
-    assert page.locator(".head").count() == 1
-    page.locator("#head-table button", has_text="solo").nth(1).click()
-    assert page.locator(".head").count() == 4
-
-
-def test_backward_is_walked_with_the_keys(opened: Any) -> None:
-    page = opened("gpt")
-    page.click("#tab-backward")
-    page.keyboard.press("ArrowRight")
-    assert page.locator("#step h2").inner_text().startswith("cross_entropy")
-    assert "dx = dy · (softmax(x)" in page.locator("#step").inner_text()
-    for _ in range(5):
-        page.keyboard.press("ArrowRight")
-    assert page.locator("#position").inner_text().startswith("6 /")
-    assert page.locator(".row.now").count() > 0
-    assert page.locator(".row.freed").count() > 0
-    page.keyboard.press("ArrowLeft")
-    assert page.locator("#position").inner_text().startswith("5 /")
-    page.locator("#slider").fill("0")
-    assert page.locator("#position").inner_text().startswith("1 /")
-
-
-def test_without_a_gradient_the_player_says_so(opened: Any) -> None:
+def test_before_backward_no_gradient_is_zero(opened: Any) -> None:
     page = opened("forward")
     assert "gradient: not computed" in page.locator("#facts").inner_text()
+    choose(page, "head 1, attention")
+    page.locator('#world [data-key^="a0h0v"]').first.focus()
+    page.keyboard.press("Enter")
+    assert "gradient: not computed" in page.locator("#view-details").inner_text()
+    assert "norm not computed" not in page.locator("#view-details").inner_text()
     page.click("#tab-backward")
     assert "not computed" in page.locator("#step").inner_text()
     assert page.locator("#forth").is_disabled()
 
 
-def test_a_nan_is_marked(opened: Any) -> None:
-    assert "NaN" in opened("plain").locator("#graph").inner_text()
+def test_a_group_tells_what_it_holds(opened: Any) -> None:
+    page = opened("gpt")
+    box(page, "norm1").click()
+    words = page.locator("#view-details").inner_text()
+    assert re.search(r"class\s+LayerNorm", words)
+    assert re.search(r"parameters\s+8", words)
 
 
-def test_search_finds_operations_layers_and_heads(opened: Any) -> None:
+# -- searching ------------------------------------------------------------------------------
+
+
+def test_search_finds_and_goes_from_match_to_match(opened: Any) -> None:
     page = opened("gpt")
     page.keyboard.press("/")
-    page.keyboard.type("op:linear layer:1")
-    hits = page.locator(".row:not(.miss) .what", has_text="linear")
-    assert hits.count() >= 4
-    page.locator("#search").fill("layer:1 head:2")
-    assert "blocks.1.attention, head 2" in page.locator("#reading").inner_text()
+    page.keyboard.type("op:linear layer:1 module:mlp")
+    assert page.locator("#found").inner_text() == "2 found"
+    assert page.locator("#world .hit").count() == 1  # the closed block around both
+    page.keyboard.press("Enter")
+    assert page.locator("#found").inner_text() == "1 / 2"
+    assert page.locator("#world .box.chosen").count() == 1
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert page.locator("#found").inner_text() == "1 / 2"
+    page.keyboard.press("Shift+Enter")
+    assert page.locator("#found").inner_text() == "2 / 2"
+    page.click("#next")
+    assert page.locator("#found").inner_text() == "1 / 2"
+    page.locator("#search").fill("no such thing")
+    assert page.locator("#found").inner_text() == "nothing"
+    assert page.locator("#next").is_disabled()
+    page.locator("#search").fill("")
+    assert page.locator("#world .hit, #world .miss").count() == 0
 
 
-def test_keyboard_alone_reaches_everything(opened: Any) -> None:
+def test_search_finds_heads(opened: Any) -> None:
     page = opened("gpt")
-    page.locator("#graph").focus()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    assert page.locator("#graph").get_attribute("aria-activedescendant") is not None
-    page.locator("#tab-heads").focus()
-    page.keyboard.press("ArrowRight")
-    assert page.locator("#tab-details").get_attribute("aria-selected") == "true"
-    assert page.locator("#view-details").is_visible()
-    for role in ("tree", "treeitem", "tablist", "tab", "tabpanel"):
-        assert page.locator(f'[role="{role}"]').count() > 0
+    page.locator("#search").fill("op:softmax head:2 layer:1")
+    assert page.locator("#found").inner_text() == "1 found"
+    assert "blocks.1.attention, head 2" in page.locator("#reading").inner_text()
+    page.keyboard.press("Enter")
+    assert page.locator("#world .box.chosen").get_attribute("data-key").startswith("a1h1v")

@@ -159,6 +159,8 @@ class Edge:
         The gradient rule of that input, as mathematics.
     gradient : float or None
         Norm of what flowed back; None: not computed.
+    head_gradients : list of float or None
+        Of each head's part of it, where the value has heads; None: it has none, or not computed.
     """
 
     source: int
@@ -166,6 +168,7 @@ class Edge:
     slot: str
     rule: str
     gradient: float | None = None
+    head_gradients: list[float] | None = None
 
 
 @dataclass

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 from .data import Trace
+from .packing import packed
 from .text import label
+
+#: The page's scripts, in the order in which they follow each other; all of them are one function.
+SCRIPTS = (
+    "unpack.js",
+    "core.js",
+    "gradient.js",
+    "model.js",
+    "layout.js",
+    "graph.js",
+    "minimap.js",
+    "outline.js",
+    "search.js",
+    "details.js",
+    "attention.js",
+    "heads.js",
+    "backward.js",
+    "page.js",
+)
+
+
+def source(name: str) -> str:
+    """Text of one of the page's files."""
+    return (files(__package__) / "page" / name).read_text("utf-8")
+
+
+def script() -> str:
+    """Put the page's scripts into one strict function, so that they leave no names behind."""
+    licence = f"/* dagre\n{source('vendor/dagre.LICENSE')}*/"
+    parts = ["(() => {", '"use strict";', licence, source("vendor/dagre.min.js")]
+    return "\n".join([*parts, *(source(name) for name in SCRIPTS), "})();", ""])
 
 
 def page(data: Trace) -> str:
     """Build one file that needs nothing else and asks for nothing."""
-    folder = files(__package__) / "page"
-    # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
-    safe = data.to_json().replace("<", "\\u003c")
     parts = {
-        "{{title}}": label(data.title, 200),
-        "{{style}}": (folder / "page.css").read_text("utf-8"),
-        "{{data}}": safe,
-        "{{script}}": (folder / "page.js").read_text("utf-8"),
+        "title": label(data.title, 200),
+        "style": source("page.css"),
+        # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
+        "data": packed(data).replace("<", "\\u003c"),
+        "script": script(),
     }
-    text = (folder / "page.html").read_text("utf-8")
-    for mark, content in parts.items():
-        before, found, after = text.partition(mark)
-        assert found, mark
-        text = before + content + after if mark != "{{title}}" else text.replace(mark, content)
-    return text
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))

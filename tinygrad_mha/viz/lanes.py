@@ -89,6 +89,22 @@ def _follow(node: Node, which: int, axis: int, replayed: Replay) -> int | None:
     return node.op.axis(axis, which, shapes, node.shape, options)
 
 
+def by_head(
+    node: Node, which: int, gradient: np.ndarray, axes: dict[Node, int]
+) -> list[float] | None:
+    """Norm of each head's part of what flows back to an input, where it has heads."""
+    source = node.inputs[which]
+    if isinstance(source, Node) and source in axes:
+        parts = np.moveaxis(gradient, axes[source], 0)
+    elif node.op.name == "split_heads":
+        heads = node.shape[axes[node]]
+        # (..., T, h·p) → (..., T, h, p) → (h, ..., T, p)
+        parts = np.moveaxis(gradient.reshape(*gradient.shape[:-1], heads, -1), -2, 0)
+    else:
+        return None
+    return [norm(part) for part in parts]
+
+
 def regions(replayed: Replay, axes: dict[Node, int]) -> list[Region]:
     """Find every multi-head attention of a graph."""
     users: dict[Node, list[Node]] = {}

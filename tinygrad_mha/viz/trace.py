@@ -12,7 +12,7 @@ import numpy as np
 from ..engine import Frame, Node, Step, Tensor
 from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
-from .lanes import Region, attention, head_axes, regions
+from .lanes import Region, attention, by_head, head_axes, regions
 from .measure import norm, summary
 from .replay import Replay, replay
 from .unfold import unfold
@@ -197,8 +197,8 @@ class _Recorder:
         self.edges: list[Edge] = []
         self.numbers: dict[Any, int] = {}  # node, or id of a leaf or constant, to vertex
         self.axes = head_axes(replayed)
-        self.flows = {  # norms, by who sent them and as the gradient of which input
-            (replayed.original[step.node], i): norm(flow.gradient)
+        self.flows = {  # by who sent them and as the gradient of which input
+            (replayed.original[step.node], i): np.asarray(flow.gradient)
             for step in replayed.steps
             for i, flow in zip(step.node.wanted, step.flows, strict=True)
         }
@@ -267,9 +267,12 @@ class _Recorder:
         for i, (source, slot) in enumerate(zip(sources, slots, strict=True)):
             if source is not None:
                 rule = node.op.rules.get(slot)
-                self.edges.append(
-                    Edge(source, number, slot, rule.text if rule else "", self.flows.get((node, i)))
-                )
+                edge = Edge(source, number, slot, rule.text if rule else "")
+                flow = self.flows.get((node, i))
+                if flow is not None:
+                    edge.gradient = norm(flow)
+                    edge.head_gradients = by_head(node, i, flow, self.axes)
+                self.edges.append(edge)
 
     def _source(self, source: Any, slot: str) -> int | None:
         """Number of the vertex of an input; leaves and constants get theirs when first met."""

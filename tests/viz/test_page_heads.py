@@ -1,0 +1,264 @@
+"""The page's views of heads and of backward, its keys, colours and roles, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tinygrad_mha as tm
+
+from .test_page import TOKENS, WIDE, small_gpt
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    gpt, logits = small_gpt(2, 2)
+    loss = tm.cross_entropy(logits, tm.tensor([2, 3, 4, 5, 6, 7]))
+    tm.manual_seed(1)
+    mha = tm.nn.MultiHeadAttention(4, 2)
+    graphs = {
+        "gpt": tm.viz.trace(loss, model=gpt, tokens=TOKENS),
+        "long": tm.viz.trace(mha(tm.randn(1, 100, 4)).sum(), model=mha),
+    }
+    return {name: graph.save(folder / f"{name}.html") for name, graph in graphs.items()}
+
+
+@pytest.fixture
+def opened(visit: Callable[..., Any], pages: dict[str, Path]) -> Callable[..., Any]:
+    return lambda name, **options: visit(pages[name], **{**WIDE, **options})
+
+
+# -- heads ----------------------------------------------------------------------------------
+
+
+def test_heads_are_looked_at_one_by_one(opened: Any) -> None:
+    page = opened("gpt")
+    assert page.locator(".head").count() == 4
+    page.locator(".head").nth(3).click()
+    assert "blocks.1.attention, head 2" in page.locator("#reading").inner_text()
+    assert page.locator('.head[aria-pressed="true"]').count() == 1
+    cells = page.locator("#large .cell")
+    assert cells.count() == 36
+    assert page.locator('#large .cell[fill="url(#hatch)"]').count() == 15
+    cells.nth(1).hover()
+    assert "masked" in page.locator("#cell").inner_text()
+    cells.nth(0).hover()
+    assert page.locator("#cell").inner_text().endswith("weight 1.0000")
+
+
+def test_a_map_is_walked_with_the_keys(opened: Any) -> None:
+    page = opened("gpt")
+    page.locator("#large svg").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#cell").inner_text().startswith("query ␣ (1) → key The (0)")
+    assert page.locator("#large svg").get_attribute("aria-activedescendant") == "cell-1-0"
+
+
+def test_attention_as_lines(opened: Any) -> None:
+    page = opened("gpt")
+    page.click("#as-lines")
+    one = page.locator("#large .beam").count()
+    assert 6 <= one <= 21  # nothing is drawn where attention is masked
+    page.check("#all-lines")
+    assert page.locator("#large .beam").count() > one
+    page.locator("#large .token").nth(2).hover()
+    assert page.locator("#large .beam:not(.dim)").count() <= 6
+    assert page.locator("#cell").inner_text().startswith("query cat looks at")
+    page.click("#as-map")
+    assert page.locator("#large .cell").count() == 36
+
+
+def test_pooled_maps_say_so(opened: Any) -> None:
+    page = opened("long")
+    assert page.locator("#large .cell").count() == 50 * 50
+    assert "mean of 2×2" in page.locator("#pooled").inner_text()
+
+
+def test_head_table_sorts_hides_and_solos(opened: Any) -> None:
+    page = opened("gpt")
+    header = page.locator("#head-table th button", has_text="entropy")
+    column = page.locator("#head-table tbody td:nth-child(4)")
+    header.click()
+    assert page.locator('th[aria-sort="descending"]').count() == 1
+    down = column.all_inner_texts()
+    assert down == sorted(down, key=float, reverse=True)
+    header.click()
+    up = column.all_inner_texts()
+    assert up == sorted(up, key=float)
+    assert page.evaluate("document.activeElement.innerText").startswith("entropy")
+    page.locator("#head-table thead button").first.click()
+    page.locator('#head-table input[type="checkbox"]').first.uncheck()
+    assert page.locator(".head").count() == 3
+    assert page.locator('#world .box.lane[data-key="a0h0"]').count() == 0
+    assert page.locator('#world .strip[aria-label^="1 more head,"]').count() == 1
+    page.click("#show-all")
+    assert page.locator(".head").count() == 4
+    solo = page.locator("#head-table button", has_text="solo")
+    solo.nth(1).click()
+    assert page.locator(".head").count() == 1
+    solo.nth(1).click()
+    assert page.locator(".head").count() == 4
+
+
+# -- backward -------------------------------------------------------------------------------
+
+
+def test_backward_is_walked_with_the_keys(opened: Any) -> None:
+    page = opened("gpt")
+    page.click("#tab-backward")
+    page.keyboard.press("ArrowLeft")  # on the tabs, arrows change tabs
+    assert page.locator("#view-details").is_visible()
+    page.keyboard.press("3")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#step h2").inner_text().startswith("cross_entropy")
+    assert "the beginning of all gradients" in page.locator("#step").inner_text()
+    assert "dx = dy · (softmax(x)" in page.locator("#step").inner_text()
+    for _ in range(5):
+        page.keyboard.press(".")
+    assert page.locator("#position").inner_text().startswith("6 /")
+    assert page.locator("#world .now").count() > 0
+    assert page.locator("#world .freed").count() > 0
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#position").inner_text().startswith("5 /")
+    page.locator("#slider").fill("0")
+    assert page.locator("#position").inner_text().startswith("1 /")
+
+
+def test_a_fan_out_adds_up_and_saved_values_are_used(opened: Any) -> None:
+    page = opened("gpt")
+    page.click("#tab-backward")
+    words = page.evaluate(
+        """() => {
+            const slider = document.getElementById("slider");
+            return Array.from({ length: Number(slider.max) + 1 }, (_, step) => {
+                slider.value = step;
+                slider.dispatchEvent(new Event("input"));
+                return document.getElementById("step").innerText;
+            });
+        }"""
+    )
+    assert any("2 gradients, added up" in text and "+=" in text for text in words)
+    assert any("dA = dC · Bᵀ" in text for text in words)
+    assert any("used now, then freed" in text for text in words)
+    held = [text.splitlines()[-1] for text in words]
+    assert len(set(held)) > 10  # goes down from step to step
+    page.locator("#slider").fill("0")
+    assert page.locator("#world .link.flowing").count() == 1
+
+
+def test_playing_goes_on_by_itself_and_pauses(opened: Any) -> None:
+    page = opened("gpt")
+    page.click("#tab-backward")
+    page.locator("#pace").fill("4")
+    page.click("#play")
+    assert page.locator("#play").get_attribute("aria-pressed") == "true"
+    page.locator("#position", has_text=re.compile(r"^\s*[4-9] /")).wait_for()
+    page.click("#play")
+    assert page.locator("#play").get_attribute("aria-pressed") == "false"
+    stopped = page.locator("#position").inner_text()
+    page.wait_for_timeout(300)
+    assert page.locator("#position").inner_text() == stopped
+
+
+# -- keys, colours, roles -------------------------------------------------------------------
+
+
+def test_the_tab_key_reaches_every_control(opened: Any) -> None:
+    page = opened("gpt")
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('button, input, [tabindex=\"0\"]')].filter((e) =>"
+        " e.checkVisibility() && !e.disabled && e.tabIndex >= 0).length"
+    )
+    seen = set()
+    for _ in range(wanted + 5):
+        page.keyboard.press("Tab")
+        seen.add(
+            page.evaluate(
+                "(window.__n ??= new Map(), window.__n.get(document.activeElement) ??"
+                " (window.__n.set(document.activeElement, window.__n.size),"
+                " window.__n.size - 1))"
+            )
+        )
+        if page.evaluate("document.activeElement !== document.body"):
+            ring = page.evaluate(
+                "(e => getComputedStyle(e).outlineStyle + (e.closest('#world') ? 'graph' : ''))"
+                "(document.activeElement)"
+            )
+            assert ring != "none"
+    assert len(seen) >= wanted
+
+
+def test_the_graph_is_walked_with_the_keys(opened: Any) -> None:
+    page = opened("gpt")
+    page.keyboard.press("g")
+    focus = lambda: page.evaluate("document.activeElement.dataset.key")  # noqa: E731
+    visited = [focus()]
+    for _ in range(6):
+        page.keyboard.press("ArrowDown")
+        visited.append(focus())
+    assert len(set(visited)) == 7
+    page.keyboard.press("ArrowUp")
+    assert focus() == visited[5]
+    before = page.locator("#world").get_attribute("transform")
+    page.keyboard.press("+")
+    assert page.locator("#world").get_attribute("transform") != before
+
+
+def test_help_opens_and_closes(opened: Any) -> None:
+    page = opened("gpt")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+    page.click("#help-button")
+    page.click("#help-close")
+    assert page.locator("#help").is_hidden()
+
+
+def test_colours_follow_the_system_and_the_reader(opened: Any) -> None:
+    page = opened("gpt", color_scheme="dark")
+    paper = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor")  # noqa: E731
+    dark = paper()
+    page.click("#theme")
+    light = paper()
+    assert light == "rgb(255, 255, 255)"
+    assert dark != light
+    page.reload()
+    assert paper() == light  # remembered
+    page.keyboard.press("t")
+    assert paper() == dark
+    page.emulate_media(media="print")
+    assert paper() == light
+
+
+def test_motion_is_reduced_where_the_reader_wants_it(opened: Any) -> None:
+    moving = {}
+    for motion in ("reduce", "no-preference"):
+        page = opened("gpt", reduced_motion=motion)
+        page.keyboard.press(".")
+        page.keyboard.press(".")
+        moving[motion] = page.locator("#world .flowing .edge").first.evaluate(
+            "e => getComputedStyle(e).animationName"
+        )
+    assert moving == {"reduce": "none", "no-preference": "back"}
+
+
+def test_screen_readers_find_roles_and_names(opened: Any) -> None:
+    page = opened("gpt")
+    page.click("#tab-outline")
+    for role in ("tree", "treeitem", "tablist", "tab", "tabpanel", "grid", "gridcell", "slider",
+                 "search", "table"):  # fmt: skip
+        assert page.get_by_role(role, include_hidden=True).count() > 0, role
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, input, [role=button], [role=treeitem], img')]"
+        ".filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.alt ||"
+        " e.labels?.length)).map((e) => e.outerHTML)"
+    )
+    assert nameless == []

@@ -1,0 +1,236 @@
+// Who looks at whom: maps of all heads of all layers, and one of them large, as a map or as lines.
+
+/** A head's map as pixels: several for each cell, so that masked cells can be hatched. */
+function mapPixels(lane) {
+  const high = lane.weights.length, wide = high ? lane.weights[0].length : 0;
+  const s = Math.max(1, Math.min(8, Math.floor(100 / Math.max(high, wide, 1))));
+  const picture = document.createElement("canvas");
+  [picture.width, picture.height] = [Math.max(wide * s, 1), Math.max(high * s, 1)];
+  const context = picture.getContext("2d");
+  const image = context.createImageData(picture.width, picture.height);
+  const masked = painted("--masked"), stripe = painted("--line");
+  const top = topOf(lane);
+  lane.weights.forEach((row, i) => row.forEach((w, j) => {
+    const colour = lane.visible[i][j] ? viridis(w / top) : null;
+    for (let y = s * i; y < s * (i + 1); y++) {
+      for (let x = s * j; x < s * (j + 1); x++) {
+        const rgb = colour ?? ((x + y) % 6 < 2 ? stripe : masked);
+        const at = 4 * (y * wide * s + x);
+        for (let k = 0; k < 3; k++) image.data[at + k] = rgb[k];
+        image.data[at + 3] = 255;
+      }
+    }
+  }));
+  context.putImageData(image, 0, 0);
+  return picture;
+}
+
+const pictures = new Map(); // lane → its picture, until the colours change
+function mapPicture(lane) {
+  if (!pictures.has(lane)) pictures.set(lane, mapPixels(lane).toDataURL());
+  return pictures.get(lane);
+}
+
+function topOf(lane) {
+  let top = 1e-12;
+  for (const row of lane.weights) for (const w of row) if (w > top) top = w;
+  return top;
+}
+
+// ---- all of them ---------------------------------------------------------------------------
+
+/** Pictures are painted when they come near the window: there may be hundreds. */
+const near = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) paint(entry.target);
+}, { rootMargin: "300px" });
+
+function paint(image) {
+  near.unobserve(image);
+  image.src = mapPicture(image.lane);
+}
+
+function mapImage(attention, lane) {
+  const image = element("img", { alt: `attention map of head ${lane.head + 1} of ${attentionName(attention)}` });
+  image.lane = lane;
+  near.observe(image);
+  return image;
+}
+
+function drawGrid() {
+  const parts = [];
+  near.disconnect();
+  for (const attention of trace.attentions) {
+    const cells = [];
+    for (const lane of attention.lanes) {
+      if (state.hidden.has(laneKey(attention, lane.head))) continue;
+      const pressed = attention.id === state.attention && lane.head === state.head;
+      cells.push(element("button", {
+        class: "head", type: "button", "aria-pressed": String(pressed), "--tone": tone(lane.head), "data-lane": laneKey(attention, lane.head),
+        onclick: () => lookAtHead(attention.id, lane.head),
+      }, element("b", {}, `head ${lane.head + 1}`), lane.weights.length
+        ? mapImage(attention, lane)
+        : element("span", {}, "its weights were not kept"), element("span", {}, `entropy ${number(lane.entropy)}`)));
+    }
+    const gone = attention.lanes.length - cells.length;
+    parts.push(element("h3", {}, attentionName(attention), gone ? element("span", { class: "hint" }, `   ${gone} hidden`) : null), element("div", { class: "heads" }, ...cells));
+  }
+  if (!parts.length) parts.push(hint("There is no multi-head attention in this computation."));
+  $("grid").replaceChildren(...parts);
+}
+
+/** Show one head large. */
+function lookAtHead(attention, head) {
+  [state.attention, state.head] = [attention, head];
+  for (const button of $("grid").querySelectorAll(".head")) {
+    button.setAttribute("aria-pressed", String(button.dataset.lane === attention + ":" + head));
+  }
+  drawLarge();
+}
+
+// ---- one, large ----------------------------------------------------------------------------
+
+function drawLarge() {
+  const attention = trace.attentions[state.attention];
+  const holder = $("large");
+  $("large-bar").hidden = !attention;
+  if (!attention) return holder.replaceChildren();
+  const lane = attention.lanes[state.head];
+  $("as-map").setAttribute("aria-pressed", String(!state.lines));
+  $("as-lines").setAttribute("aria-pressed", String(state.lines));
+  $("all-lines-label").hidden = !state.lines;
+  const title = element("p", { "--tone": tone(lane.head) }, element("b", { class: "toned" }, `${attentionName(attention)}, head ${lane.head + 1}`));
+  if (!lane.weights.length) return holder.replaceChildren(element("div", {}, title, hint("The weights of this attention were not kept.")));
+  const picture = state.lines ? drawLines(attention, lane) : drawMap(lane);
+  const words = [title, element("p", { id: "cell", "aria-live": "polite" }, state.lines ? "Point at a token." : "Point at a cell, or walk with the arrow keys.")];
+  if (!state.lines) words.push(element("div", { class: "scale", "--ramp": `linear-gradient(to right, ${VIRIDIS.map(css).join(",")})` }), hint(`0 to ${number(topOf(lane))}; hatched: masked`));
+  if (attention.pooled > 1) words.push(element("p", { class: "alarm", id: "pooled" }, `Pooled: each cell is the mean of ${attention.pooled}×${attention.pooled} weights.`));
+  words.push(hint(`entropy ${number(lane.entropy)} bits, peak ${number(lane.peak)}`),
+    hint(`on itself ${number(lane.to_self)}, on the previous ${number(lane.to_previous)}, on the first ${number(lane.to_first)}`),
+    hint(`‖contribution‖ ${number(lane.contribution)}`),
+    hint(lane.gradient === null ? NOT_COMPUTED : `‖gradient‖ ${number(lane.gradient)}`));
+  holder.replaceChildren(picture, element("div", { id: "reading" }, ...words));
+}
+
+function hatch() {
+  const pattern = drawing("pattern", { id: "hatch", width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    drawing("rect", { class: "ground", width: 5, height: 5 }), drawing("line", { x1: 0, y1: 0, x2: 0, y2: 5 }));
+  return drawing("defs", {}, pattern);
+}
+
+function drawMap(lane) {
+  const high = lane.rows.length, wide = lane.columns.length;
+  const room = Math.max(300, Math.min(460, $("large").clientWidth - 290));
+  const side = Math.max(6, Math.min(28, Math.floor(room / Math.max(high, wide))));
+  const named = side >= 9, gap = named ? 1 : 0;
+  const longest = (names) => Math.max(...names.map((t) => token(t).length));
+  const left = named ? 12 + 7 * longest(lane.rows) : 20;
+  const turned = longest(lane.columns) > 2;
+  const above = (named ? (turned ? 12 + 5.5 * longest(lane.columns) : 20) : 6) + 16;
+  const [w, h] = [left + side * wide + (turned && named ? 24 : 4), above + side * high + 4];
+  const svg = drawing("svg", { class: "map", width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: "grid", tabindex: 0, "aria-label": `attention of head ${lane.head + 1}: queries down, keys across`, "aria-rowcount": high, "aria-colcount": wide }, hatch());
+  svg.append(drawing("text", { class: "axis", x: left + (side * wide) / 2, y: 11, "text-anchor": "middle" }, "keys →"));
+  if (!named) svg.append(drawing("text", { class: "axis", x: 12, y: above + (side * high) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${above + (side * high) / 2})` }, "queries"));
+  const top = topOf(lane);
+  const rowNames = [], columnNames = [];
+  if (named) {
+    lane.rows.forEach((t, i) => svg.append((rowNames[i] = drawing("text", { x: left - 5, y: above + side * i + side / 2 + 4, "text-anchor": "end" }, token(t)))));
+    lane.columns.forEach((t, j) => {
+      const x = left + side * j + side / 2;
+      const how = turned ? { transform: `rotate(-50 ${x} ${above - 5})`, "text-anchor": "start" } : { "text-anchor": "middle" };
+      svg.append((columnNames[j] = drawing("text", { x, y: above - 5, ...how }, token(t))));
+    });
+  }
+  const cells = lane.weights.map((row, i) => {
+    const made = row.map((x, j) => drawing("rect", {
+      class: "cell", role: "gridcell", id: `cell-${i}-${j}`, x: left + side * j, y: above + side * i, width: side - gap, height: side - gap,
+      fill: lane.visible[i][j] ? css(viridis(x / top)) : "url(#hatch)", "aria-label": cellWords(lane, i, j),
+    }));
+    svg.append(drawing("g", { role: "row" }, ...made));
+    return made;
+  });
+  let at = [0, -1];
+  const say = (i, j) => {
+    at = [i, j];
+    for (const lit of svg.querySelectorAll(".lit")) lit.classList.remove("lit");
+    for (const lit of [rowNames[i], columnNames[j], cells[i][j]]) lit?.classList.add("lit");
+    svg.setAttribute("aria-activedescendant", `cell-${i}-${j}`);
+    $("cell").textContent = cellWords(lane, i, j);
+  };
+  const point = (event) => {
+    const place = event.target.id.match(/^cell-(\d+)-(\d+)$/);
+    if (place) say(Number(place[1]), Number(place[2]));
+  };
+  svg.addEventListener("pointerover", point);
+  svg.addEventListener("pointerdown", point);
+  svg.addEventListener("keydown", (event) => {
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
+    say(Math.max(0, Math.min(high - 1, at[0] + arrow[1])), Math.max(0, Math.min(wide - 1, at[1] + arrow[0])));
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  return svg;
+}
+
+function cellWords(lane, i, j) {
+  const words = lane.visible[i][j] ? `weight ${Number(lane.weights[i][j]).toFixed(4)}` : "masked: not to be seen";
+  return `query ${token(lane.rows[i])} (${i})  →  key ${token(lane.columns[j])} (${j}):  ${words}`;
+}
+
+/** Queries at the left, keys at the right, a line as strong as the weight. */
+function drawLines(attention, lane) {
+  const lanes = $("all-lines").checked ? attention.lanes.filter((l) => !state.hidden.has(laneKey(attention, l.head))) : [lane];
+  const high = lane.rows.length, wide = lane.columns.length;
+  const pitch = Math.max(9, Math.min(24, Math.floor(520 / Math.max(high, wide))));
+  const margin = 14 + 7.2 * Math.max(...lane.rows.map((t) => token(t).length));
+  const far = margin + 210;
+  const w = far + 14 + 7.2 * Math.max(...lane.columns.map((t) => token(t).length)), h = 26 + pitch * Math.max(high, wide);
+  const svg = drawing("svg", { class: "lines", width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": `attention of ${lanes.length > 1 ? many(lanes.length, "head") : `head ${lane.head + 1}`} as lines from queries to keys` });
+  svg.append(drawing("text", { class: "axis", x: margin, y: 11, "text-anchor": "end" }, "queries"), drawing("text", { class: "axis", x: far, y: 11 }, "keys"));
+  const y = (i) => 26 + pitch * i + pitch / 2;
+  for (const l of lanes) {
+    l.weights.forEach((row, i) => row.forEach((x, j) => {
+      if (!(x >= 0.02) || !l.visible[i][j]) return;
+      svg.append(drawing("line", { class: `beam q${i} k${j}`, x1: margin + 4, y1: y(i), x2: far - 4, y2: y(j), stroke: tone(l.head), "stroke-opacity": Math.min(1, x).toFixed(3), "stroke-width": Math.min(3, 0.6 + 2.4 * x).toFixed(2) },
+        drawing("title", {}, (lanes.length > 1 ? `head ${l.head + 1}: ` : "") + cellWords(l, i, j))));
+    }));
+  }
+  const name = (t, i, kind) => {
+    const text = drawing("text", { class: "token", x: kind === "q" ? margin : far, y: y(i) + 4, "text-anchor": kind === "q" ? "end" : "start", tabindex: 0, role: "button", "aria-label": `${kind === "q" ? "query" : "key"} ${token(t)}` }, token(t));
+    const single = () => {
+      for (const beam of svg.querySelectorAll(".beam")) beam.classList.toggle("dim", !beam.classList.contains(kind + i));
+      $("cell").textContent = strongest(lane, i, kind);
+    };
+    const all = () => svg.querySelectorAll(".beam").forEach((beam) => beam.classList.remove("dim"));
+    for (const event of ["pointerenter", "focus"]) text.addEventListener(event, single);
+    for (const event of ["pointerleave", "blur"]) text.addEventListener(event, all);
+    return text;
+  };
+  svg.append(...lane.rows.map((t, i) => name(t, i, "q")), ...lane.columns.map((t, j) => name(t, j, "k")));
+  return svg;
+}
+
+/** The largest weights of one token. */
+function strongest(lane, i, kind) {
+  const own = kind === "q" ? lane.weights[i].map((x, j) => [x, lane.columns[j]]) : lane.weights.map((row, k) => [row[i], lane.rows[k]]);
+  own.sort((a, b) => b[0] - a[0]);
+  const words = own.slice(0, 4).map(([x, t]) => `${token(t)} ${number(x)}`).join(",  ");
+  return kind === "q" ? `query ${token(lane.rows[i])} looks at  ${words}` : `key ${token(lane.columns[i])} is looked at by  ${words}`;
+}
+
+function startAttention() {
+  const as = (lines) => () => {
+    state.lines = lines;
+    drawLarge();
+  };
+  $("as-map").addEventListener("click", as(false));
+  $("as-lines").addEventListener("click", as(true));
+  $("all-lines").addEventListener("change", drawLarge);
+  addEventListener("beforeprint", () => $("grid").querySelectorAll("img:not([src])").forEach(paint));
+  on("heads theme", () => {
+    drawGrid();
+    drawLarge();
+  });
+  drawGrid();
+  drawLarge();
+}

@@ -1,0 +1,80 @@
+// The table of heads: what each does in numbers, to sort, to hide, to see alone.
+
+const share = (x) => (typeof x === "number" ? `${(100 * x).toFixed(0)} %` : number(x));
+const COLUMNS = [
+  ["head", (a, l) => a.id * 10000 + l.head, (a, l) => `${attentionName(a)}  head ${l.head + 1}`],
+  ["entropy", (a, l) => l.entropy],
+  ["peak", (a, l) => l.peak],
+  ["on itself", (a, l) => l.to_self, (a, l) => share(l.to_self)],
+  ["on the previous", (a, l) => l.to_previous, (a, l) => share(l.to_previous)],
+  ["on the first", (a, l) => l.to_first, (a, l) => share(l.to_first)],
+  ["‖contribution‖", (a, l) => l.contribution],
+  ["‖gradient‖", (a, l) => l.gradient, (a, l) => (l.gradient === null ? "not computed" : number(l.gradient))],
+];
+const allLanes = trace.attentions.flatMap((a) => a.lanes.map((l) => [a, l]));
+if (allLanes.some(([, l]) => typeof l.ablation === "number")) COLUMNS.push(["Δ loss if ablated", (a, l) => l.ablation]);
+
+function drawTable() {
+  const table = $("head-table");
+  table.hidden = !allLanes.length;
+  const rows = [...allLanes];
+  if (state.sort) {
+    const value = COLUMNS[state.sort.column][1];
+    const key = (pair) => (typeof value(...pair) === "number" ? value(...pair) : -Infinity);
+    rows.sort((p, q) => state.sort.sign * (key(p) - key(q)) || p[0].id - q[0].id || p[1].head - q[1].head);
+  }
+  const names = COLUMNS.map(([name], k) => {
+    const sorted = state.sort?.column === k ? state.sort.sign : 0;
+    return element("th", { scope: "col", "aria-sort": sorted ? (sorted > 0 ? "ascending" : "descending") : null },
+      element("button", { type: "button", onclick: () => sortBy(k) }, name, element("span", { class: "arrow", "aria-hidden": "true" }, sorted > 0 ? " ▲" : sorted < 0 ? " ▼" : "")));
+  });
+  const head = element("tr", {}, names[0], element("th", { scope: "col" }, "shown"), element("th", { scope: "col" }, element("span", { class: "unseen" }, "solo")), ...names.slice(1));
+  const largest = COLUMNS.map(([, value]) => Math.max(...allLanes.map((pair) => (typeof value(...pair) === "number" ? Math.abs(value(...pair)) : 0)), 1e-30));
+  const body = rows.map(([a, l]) => {
+    const key = laneKey(a, l.head);
+    const cells = COLUMNS.map(([, value, words], k) => {
+      const x = value(a, l);
+      if (k === 0) return element("th", { scope: "row", "--tone": tone(l.head) }, element("button", { type: "button", class: "toned", onclick: () => lookAtHead(a.id, l.head) }, words(a, l)));
+      return element("td", { "--share": typeof x === "number" ? ((100 * Math.abs(x)) / largest[k]).toFixed(0) + "%" : "0%" }, words ? words(a, l) : number(x));
+    });
+    const box = element("input", { type: "checkbox", "aria-label": `show head ${l.head + 1} of ${attentionName(a)}`, "data-lane": key, onchange: () => flip(key) });
+    box.checked = !state.hidden.has(key);
+    const alone = element("button", { type: "button", "data-solo": key, "aria-label": `head ${l.head + 1} of ${attentionName(a)} alone`, onclick: () => solo(a, l) }, "solo");
+    return element("tr", { class: state.hidden.has(key) ? "off" : null }, cells[0], element("td", {}, box), element("td", {}, alone), ...cells.slice(1));
+  });
+  const focus = document.activeElement?.dataset ?? {};
+  const back = focus.solo ? `[data-solo="${focus.solo}"]` : focus.lane && table.contains(document.activeElement) ? `input[data-lane="${focus.lane}"]` : null;
+  table.replaceChildren(element("caption", { class: "unseen" }, "Heads in numbers"), element("thead", {}, head), element("tbody", {}, ...body));
+  if (back) table.querySelector(back)?.focus();
+  $("show-all").hidden = !state.hidden.size;
+}
+
+function sortBy(column) {
+  state.sort = { column, sign: state.sort?.column === column ? -state.sort.sign : column === 0 ? 1 : -1 };
+  drawTable();
+  $("head-table").querySelectorAll("thead button")[column].focus();
+}
+
+function flip(key) {
+  if (!state.hidden.delete(key)) state.hidden.add(key);
+  tell("heads");
+}
+
+/** Show one head alone; a second time, all again. */
+function solo(attention, lane) {
+  const key = laneKey(attention, lane.head);
+  const others = allLanes.map(([a, l]) => laneKey(a, l.head)).filter((k) => k !== key);
+  const already = !state.hidden.has(key) && others.every((k) => state.hidden.has(k));
+  state.hidden = new Set(already ? [] : others);
+  [state.attention, state.head] = [attention.id, lane.head];
+  tell("heads");
+}
+
+function startHeads() {
+  $("show-all").addEventListener("click", () => {
+    state.hidden.clear();
+    tell("heads");
+  });
+  on("heads", drawTable);
+  drawTable();
+}
