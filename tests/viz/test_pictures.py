@@ -387,14 +387,14 @@ def test_many_operations_without_modules_are_drawn_in_stretches() -> None:
 def test_a_layout_that_takes_too_long_shows_the_collapsed_picture_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = render_module._layout
+    real = render_module.layout
 
     def slow(dot: str, kind: str) -> bytes:
         if "cluster_a0_0" in dot:
             raise render_module.SlowLayoutError("too long")
         return real(dot, kind)
 
-    monkeypatch.setattr(render_module, "_layout", slow)
+    monkeypatch.setattr(render_module, "layout", slow)
     words = " ".join(texts(gpt(2).to_svg()))
     assert "collapsed: the whole picture's layout took more than" in words
     assert "TransformerBlock" in words
