@@ -197,11 +197,13 @@ class _Recorder:
         self.edges: list[Edge] = []
         self.numbers: dict[Any, int] = {}  # node, or id of a leaf or constant, to vertex
         self.axes = head_axes(replayed)
-        self.flows = {  # by who sent them and as the gradient of which input
-            (replayed.original[step.node], i): np.asarray(flow.gradient)
-            for step in replayed.steps
-            for i, flow in zip(step.node.wanted, step.flows, strict=True)
-        }
+        self.flows: dict[tuple[Node, int], float] = {}  # norms, by who sent them and to which input
+        self.head_flows: dict[tuple[Node, int], list[float] | None] = {}
+        for step in replayed.steps:
+            node = replayed.original[step.node]
+            for i, flow in zip(step.node.wanted, step.flows, strict=True):
+                self.flows[node, i] = norm(flow.gradient)
+                self.head_flows[node, i] = by_head(node, i, flow.gradient, self.axes)
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
         for node in self.replayed.nodes:
@@ -267,12 +269,9 @@ class _Recorder:
         for i, (source, slot) in enumerate(zip(sources, slots, strict=True)):
             if source is not None:
                 rule = node.op.rules.get(slot)
-                edge = Edge(source, number, slot, rule.text if rule else "")
-                flow = self.flows.get((node, i))
-                if flow is not None:
-                    edge.gradient = norm(flow)
-                    edge.head_gradients = by_head(node, i, flow, self.axes)
-                self.edges.append(edge)
+                text = rule.text if rule else ""
+                flows = self.flows.get((node, i)), self.head_flows.get((node, i))
+                self.edges.append(Edge(source, number, slot, text, *flows))
 
     def _source(self, source: Any, slot: str) -> int | None:
         """Number of the vertex of an input; leaves and constants get theirs when first met."""
