@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.viz.test_pictures import without_typst
 from tinygrad_mha.cli import main
 from tinygrad_mha.tasks import char_model
 
@@ -124,7 +125,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
         (["graph", "{model}", "--text", "x"], "two characters"),
         (["graph", "{model}", "--diff", "other.safetensors"], "no checkpoint 'other.safetensors'"),
         (["graph", "{model}", "--out", "/proc/nowhere"], "cannot write"),
-        (["graph", "{model}", "--formats", "svg,pdf"], "graph.pdf: PDF needs Graphviz"),
+        (["graph", "{model}", "--formats", "svg,pdf"], "graph.pdf: PDF needs a program"),
     ],
 )
 def test_mistakes_are_explained_in_one_line(
@@ -136,6 +137,7 @@ def test_mistakes_are_explained_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    without_typst(monkeypatch)
     monkeypatch.setattr(shutil, "which", lambda name: None)  # no Graphviz but that of pip
     command = [part.format(model=demo / "model.safetensors") for part in command]
     assert main(command) == 1

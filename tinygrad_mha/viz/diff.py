@@ -18,7 +18,6 @@ import numpy as np
 from .data import Summary, Trace, Vertex, finite
 from .diff_heads import heads
 from .match import calls, match
-from .theme import THEMES
 
 if TYPE_CHECKING:
     from .diff_heads import HeadChange
@@ -214,22 +213,22 @@ class Diff:
     def to_dot(self, *, theme: str = "light") -> str:
         """Write the picture in Graphviz's language; `theme` as in :meth:`Graph.to_dot`."""
         from .diff_picture import draw
+        from .picture import Picture
 
-        if theme not in THEMES:
-            raise ValueError(f"theme is {theme!r}; it can be one of {tuple(THEMES)}")
-        return draw(self, THEMES[theme])
+        return draw(self, Picture(theme=theme).colours)
 
     def to_svg(self, *, theme: str = "light") -> str:
         """Draw it as SVG text."""
         from .diff_picture import draw
+        from .finish import finish
         from .maps import Stencils
+        from .picture import Picture
         from .render import layout
 
-        if theme not in THEMES:
-            raise ValueError(f"theme is {theme!r}; it can be one of {tuple(THEMES)}")
-        stencils = Stencils()
-        dot = draw(self, THEMES[theme], stencils)
-        return stencils.put(layout(dot, "svg").decode())
+        picture = Picture(theme=theme)
+        stencils = Stencils(picture.colours.masked)
+        svg = layout(draw(self, picture.colours, stencils), "svg").decode()
+        return finish(stencils.put(svg), self.after, picture, "Difference of two graphs")
 
     def to_html(self) -> str:
         """Build a page of the picture and the tables: one file, which opens offline."""

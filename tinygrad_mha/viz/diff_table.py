@@ -165,7 +165,11 @@ def page(diff: Diff) -> str:
     def picture(theme: str) -> str:
         svg = diff.to_svg(theme=theme)
         # two pictures in one page must not share their ids, and need no XML declaration
-        return svg[svg.index("<svg") :].replace('id="', f'id="{theme}-')
+        return (
+            svg[svg.index("<svg") :]
+            .replace('id="', f'id="{theme}-')
+            .replace("url(#", f"url(#{theme}-")
+        )
 
     tables = [f"<h2>{label(title, 200)}</h2>{_table(rows)}" for title, rows in sections(diff)]
     return fill(

@@ -29,8 +29,8 @@ _MAP = re.compile(
 _FRAME = re.compile(r'<g id="clust\d+" class="cluster">.*?</g>\n', re.S)
 
 
-def finish(svg: str, data: Trace, picture: Picture) -> str:
-    """Turn Graphviz's SVG into the one that is shown."""
+def finish(svg: str, data: Trace, picture: Picture, words: str = "Graph of a computation") -> str:
+    """Turn Graphviz's SVG into the one that is shown; `words` say what of."""
     t = picture.colours
     svg = svg.replace('font-family="Arial"', f'font-family="{FONTS}"')
     # not every reader knows baseline-shift; moving the letters, every one does
@@ -40,10 +40,10 @@ def finish(svg: str, data: Trace, picture: Picture) -> str:
     svg = svg.replace(f'<polygon fill="{t.masked}"', '<polygon fill="url(#masked)"')
     svg = _MAP.sub(lambda m: m[1] + _map(data, m[2], int(m[3]), m[4]), svg)
     svg = _titles_over_arrows(svg)
-    return _sized(svg, data, picture)
+    return _sized(svg, data, picture, words)
 
 
-def _sized(svg: str, data: Trace, picture: Picture) -> str:
+def _sized(svg: str, data: Trace, picture: Picture, words: str) -> str:
     """Let it shrink with what it stands in, which notebooks would clip; or have the size asked."""
     t = picture.colours
     size = _SIZE.search(svg)
@@ -62,7 +62,7 @@ def _sized(svg: str, data: Trace, picture: Picture) -> str:
         "</pattern></defs>\n"
     )
     heads = sum(len(a.lanes) for a in data.attentions)
-    words = f"Graph of a computation: {len(data.vertices)} values, {heads} heads"
+    words = f"{words}: {len(data.vertices)} values, {heads} heads"
     begin = svg.index(size[0])
     open_end = svg.index(">", begin) + 1
     opening = svg[begin:open_end].replace(size[0], f'<svg {style} role="img" aria-label="{words}"')

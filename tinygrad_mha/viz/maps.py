@@ -28,9 +28,16 @@ def shrunk(values: list[list[float]], most: int = MOST_CELLS) -> tuple[np.ndarra
 
 
 class Stencils:
-    """The maps of one picture, to be put into its SVG."""
+    """The maps of one picture, to be put into its SVG.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    masked : str
+        Colour of the cells that are hatched, with the pattern that :mod:`.finish` defines.
+    """
+
+    def __init__(self, masked: str) -> None:
+        self.masked = masked
         self._fills: list[list[list[str]]] = []
 
     def place(self, fills: list[list[str]], side: float) -> str:
@@ -81,7 +88,10 @@ class Stencils:
                         f"M{x:.2f} {y:.2f}h{run:.2f}v{down * 1.05:.2f}h{-run:.2f}z"
                     )
                     start = c
-        return "".join(
-            f'<path fill="{fill}" shape-rendering="crispEdges" d="{"".join(paths[fill])}"/>\n'
-            for fill in sorted(paths)
-        )
+        drawn = []
+        for fill in sorted(paths):
+            paint = "url(#masked)" if fill == self.masked else fill
+            drawn.append(
+                f'<path fill="{paint}" shape-rendering="crispEdges" d="{"".join(paths[fill])}"/>\n'
+            )
+        return "".join(drawn)
