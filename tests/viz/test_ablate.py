@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_mha as tm
+from tests.support import browser as browsers
 from tinygrad_mha.nn import analysis
 
 
@@ -135,3 +137,27 @@ def test_as_a_table() -> None:
     assert rows.html().count("<tr>") == 3
     assert f"{rows[1].change:+.3g}" in graph.table()
     assert rows.most_needed().change == max(row.change for row in rows)
+
+
+def test_pictures_and_the_page_show_it(tmp_path: Path) -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    graph = tm.viz.trace((mha(tm.randn(1, 3, 8)) ** 2).mean(), model=mha)
+    assert "loss without it" not in graph.to_svg()
+    rows = graph.ablate()
+    svg = graph.to_svg()
+    said = [f"{row.change:+.3g}" for row in rows]
+    for change in said:
+        assert f"loss without it {change.replace('-', '−')}" in svg
+    path = graph.save(tmp_path / "g.html")
+    with browsers.chromium() as browser, browsers.opened(browser, path) as page:
+        cells = page.locator("#head-table tr").all_inner_texts()
+    assert "loss if ablated" in cells[0]
+    for row, line in zip(rows, cells[1:], strict=True):
+        assert any(_number(cell) == pytest.approx(row.change, rel=5e-3) for cell in line.split())
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace("−", "-"))
+    except ValueError:
+        return float("nan")

@@ -163,11 +163,17 @@ def share(t: Theme, attention: Attention, lane: Lane, colour: str, compact: bool
     own = f"h{low(lane.head + 1)}"
     says = f"{_base(name)}[:, {lane.head + 1}] {own}" if attention.combined else own
     gap = "&#160;" if compact else "&#160;&#160;&#160;"
-    numbers = f"‖·‖ {number(lane.contribution)}{gap}‖∇‖ {words(lane.gradient)}"
+    rows = [f"‖·‖ {number(lane.contribution)}{gap}‖∇‖ {words(lane.gradient)}"]
+    if lane.ablation is not None:
+        change = f"{lane.ablation:+.3g}".replace("-", "−")
+        rows.append(f"loss {change}" if compact else f"loss without it {change}")
+    below = "".join(
+        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">{row}</FONT></TD></TR>' for row in rows
+    )
     return (
         f'<<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="3" '
         f'BGCOLOR="{t.parameter}" COLOR="{colour}"><TR><TD>{says}</TD></TR>'
-        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">{numbers}</FONT></TD></TR></TABLE>>'
+        f"{below}</TABLE>>"
     )
 
 
