@@ -427,6 +427,30 @@ def test_gelu_from_end_to_end(approximate: bool, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["erf", "sigmoid", "silu"])
+def test_functions_from_end_to_end(name: str, dtype: Any) -> None:
+    x = np.concatenate([np.linspace(-100, 100, 4001), np.linspace(-1, 1, 4001)]).astype(dtype)
+    x = np.append(x, np.array([0, 1e-30, -1e-30, INF, NAN], dtype))
+    mine, twin = getattr(kernels, name), getattr(reference, name)
+    exact = twin(x.astype(np.float64))
+    close(mine(x[:-1]), exact[:-1], dtype)
+    assert np.isnan(mine(x[-1:])).all()
+    for size in (0, 1, 15, 16, 17, 63, 64, 65, 200):
+        close(mine(x[2000 : 2000 + size]), exact[2000 : 2000 + size], dtype)
+    grid = x[:4000].reshape(40, 100).T  # not in row order
+    close(mine(grid), twin(grid.astype(np.float64)), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["gelu_backward", "silu_backward"])
+def test_slopes_times_gradients(name: str, dtype: Any, rng: Any) -> None:
+    dy, x = rng.standard_normal((2, 7, 33)).astype(dtype)
+    for a, b in ((dy, x), (dy.T, x.T), (dy[::2], x[::2]), (dy[:1, :3], x[:1, :3])):
+        exact = getattr(reference, name)(a.astype(np.float64), b.astype(np.float64))
+        close(getattr(kernels, name)(a, b), exact, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_exponential_inside_softmax_has_the_digits(dtype: Any) -> None:
     # softmax of (0, x) is 1 / (1 + eˣ): the vectorised exponential, over its whole range
     x = np.linspace(-80, 80, 4001).astype(dtype)

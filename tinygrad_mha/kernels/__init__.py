@@ -293,15 +293,16 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
         raise IndexError(f"axis {axis} is out of range for shape {x.shape}")
     if x.ndim == 0:
         return np.asarray(x - x)
-    with np.errstate(invalid="ignore"):
-        # the largest first: beside a large x, ln Σ exp would be rounded away
-        z = x - x.max(axis, keepdims=True, initial=-np.inf)
-        return np.asarray(z - np.expand_dims(logsumexp(z, axis), axis))
+    y: Array = _backend(x).log_softmax(x, axis)
+    return y
 
 
 def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """dy − exp(y) · Σ dy along an axis: the gradient of :func:`log_softmax`."""
-    return reference.log_softmax_backward(dy, y, axis)
+    if y.ndim == 0:
+        return np.zeros_like(y)
+    dx: Array = _backend(y).log_softmax_backward(dy, y, axis)
+    return dx
 
 
 def cross_entropy(x: Array, target: Array, ignored: int = -100) -> tuple[Array, Array, int]:
@@ -594,6 +595,24 @@ def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
     return dx
 
 
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ), elementwise."""
+    y: Array = _backend(x).sigmoid(x)
+    return y
+
+
+def silu(x: Array) -> Array:
+    """x · σ(x), elementwise."""
+    y: Array = _backend(x).silu(x)
+    return y
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """dy · silu′(x), elementwise."""
+    dx: Array = _backend(x).silu_backward(dy, x)
+    return dx
+
+
 def erf(x: Array) -> Array:
     """Error function, elementwise."""
     y: Array = _backend(x).erf(x)
@@ -704,7 +723,7 @@ def sgd_step(
 
 
 # NumPy's own are vectorised, and as fast as ours would be
-exp, tanh, sigmoid = reference.exp, reference.tanh, reference.sigmoid
+exp, tanh = reference.exp, reference.tanh
 
 __all__ = [
     "BACKENDS",
@@ -736,6 +755,8 @@ __all__ = [
     "set_num_threads",
     "sgd_step",
     "sigmoid",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
     "tanh",

@@ -240,6 +240,17 @@ def sigmoid(x: Array) -> Array:
         return 1 / (1 + np.exp(-x))
 
 
+def silu(x: Array) -> Array:
+    """x · σ(x)."""
+    return x * sigmoid(x)
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """dy · silu′(x)."""
+    s = sigmoid(x)
+    return dy * (s * (1 + x * (1 - s)))
+
+
 def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
     """Zeros, with dy added at the rows of `index`, in order."""
     dw = np.zeros((rows, dy.shape[-1]), dy.dtype)
