@@ -232,7 +232,10 @@ def test_rows_of_any_width(width: int, dtype: Any, rng: Any) -> None:
     close(y, reference.softmax(exact), dtype)
     close(kernels.softmax(x, mask=mask), reference.softmax(exact, -1, mask), dtype)
     close(kernels.softmax_backward(dy, y), reference.softmax_backward(dy, y.astype(float)), dtype)
-    close(kernels.log_softmax(x), reference.log_softmax(exact), dtype)
+    z = kernels.log_softmax(x)
+    close(z, reference.log_softmax(exact), dtype)
+    slopes = reference.log_softmax_backward(dy.astype(float), z.astype(float))
+    close(kernels.log_softmax_backward(dy, z), slopes, dtype)
     close(kernels.logsumexp(x), reference.logsumexp(exact), dtype)
     target[2] = -100
     losses, lse, counted = kernels.cross_entropy(x, target)
@@ -299,6 +302,19 @@ def test_what_is_masked_is_not_looked_at() -> None:
     x = np.array([[1.0, NAN, 2.0, INF]], np.float32)
     y = kernels.softmax(x, mask=np.array([[True, False, True, False]]))
     np.testing.assert_allclose(y, [[1 / (1 + np.e), 0, np.e / (1 + np.e), 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [0, 1, 7, 16, 33, 130])
+def test_embedding_backward_adds_in_order(width: int, dtype: Any, rng: Any) -> None:
+    index = rng.integers(-4, 4, (6, 5))
+    dy = rng.standard_normal((6, 5, width)).astype(dtype)
+    found = kernels.embedding_backward(dy, index, 4)
+    np.testing.assert_array_equal(found, reference.embedding_backward(dy, index, 4))
+    turned = kernels.embedding_backward(dy[::-1], index[::-1].astype(np.int32), 4)
+    close(turned, found, dtype)
+    with pytest.raises(IndexError, match="index 4 is out of bounds"):
+        kernels.embedding_backward(dy, index + (index == 3), 4)
 
 
 # -- attention ------------------------------------------------------------------------------

@@ -621,7 +621,8 @@ def erf(x: Array) -> Array:
 
 def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
     """Zeros ``(rows, d)``, with ``dy[...]`` added at the rows that `index` names, in order."""
-    return reference.embedding_backward(dy, index, rows)
+    dw: Array = _backend(dy).embedding_backward(dy, index, rows)
+    return dw
 
 
 def relu_backward(dy: Array, y: Array) -> Array:

@@ -78,6 +78,7 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     rows.cross_entropy_backward: lambda t: (
         _in(t, 2), _in(t, 1), _in(t, 1), _in(types.int64, 1), types.int64, _out(t, 2), _i, _i,
     ),
+    rows.add_rows: lambda t: (_in(t, 2), _in(types.int64, 1), _out(t, 2), _i, _i),
     rows.layer_norm: lambda t: (
         _in(t, 2), _in(t, 1), _in(t, 1), _f8, _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
     ),
@@ -392,6 +393,22 @@ def layer_norm_backward(
     _share(part, len(flat), flat.size)
     total = sum((sums[start] for start in sorted(sums)), np.zeros((2, n), x.dtype))
     return dx.reshape(x.shape), total[0], total[1]
+
+
+_add_rows = _Ready(rows.add_rows)
+
+
+def embedding_backward(dy: Array, index: Array, count: int) -> Array:
+    """Zeros (count, d), with dy added at the rows of `index`, in order."""
+    run, flat = _add_rows[dy.dtype], _rows_of(dy)
+    which = np.ascontiguousarray(index, np.int64).ravel()
+    dw = np.zeros((count, dy.shape[-1]), dy.dtype)
+    wrong: list[int] = []
+    # each thread has columns of its own, so that no two add to the same number
+    _share(lambda i, j: wrong.append(run(flat, which, dw, i, j)), dw.shape[1], flat.size, 64)
+    if wrong and wrong[0] >= 0:
+        raise IndexError(f"index {which[wrong[0]]} is out of bounds for {count} rows")
+    return dw
 
 
 # -- attention ------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def _log_erfc(far: float) -> Callable[[float], float]:
     return beside_square
 
 
-_inner_erf = polynomial(_interpolated(_erf_near, 6, 1.0), _interpolated(_erf_near, 13, 1.0))
+_inner_erf = polynomial(_interpolated(_erf_near, 5, 1.0), _interpolated(_erf_near, 13, 1.0))
 _outer_erf = polynomial(
     _interpolated(_log_erfc(_far[0]), 8, 1.0), _interpolated(_log_erfc(_far[1]), 24, 1.0)
 )

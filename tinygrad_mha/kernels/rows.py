@@ -292,13 +292,7 @@ def _logsumexp(x, at, n, lanes):  # type: ignore[no-untyped-def]
     top = maximum_of_row(x, at, n, lanes, x, 0, False)
     if np.isinf(top):  # all −∞ gives −∞, one +∞ gives +∞; the difference below would be nan
         return top + of_nothing(x, at, n, x, 0, False)
-    tops, total, whole = splat(top), splat(x.dtype.type(0)), n - n % lanes
-    for j in range(0, whole, lanes):
-        total = add(total, exp_below(sub(load(x, at + j), tops)))
-    if whole < n:
-        rest = load_first(x, at + whole, n - whole, x.dtype.type(-np.inf))
-        total = add(total, exp_below(sub(rest, tops)))
-    return top + x.dtype.type(math.log(sum_of(total)))
+    return top + x.dtype.type(math.log(_sum_of_exp(x, at, n, lanes, top)))
 
 
 @kernel
@@ -359,16 +353,9 @@ def layer_norm(X, W, B, eps, Y, MU, RSTD, first, last):  # type: ignore[no-untyp
     none = x.dtype.type(0)
     for i in range(first, last):
         at = i * n
-        total = splat(none)
-        for j in range(0, n, lanes):
-            total = add(total, _get(x, at + j, n - j, lanes, none))
-        mu = x.dtype.type(sum_of(total) / n)
-        mus, total = splat(mu), splat(none)
-        for j in range(0, n, lanes):
-            d = sub(_get(x, at + j, n - j, lanes, mu), mus)  # what is not there differs by 0
-            total = fma(d, d, total)
-        rstd = x.dtype.type(1.0 / math.sqrt(sum_of(total) / n + eps))
-        rstds = splat(rstd)
+        mu = x.dtype.type(_sum_of_row(x, at, n, lanes, none, False) / n)
+        rstd = x.dtype.type(1.0 / math.sqrt(_sum_of_row(x, at, n, lanes, mu, True) / n + eps))
+        mus, rstds = splat(mu), splat(rstd)
         for j in range(0, n, lanes):
             d = mul(sub(_get(x, at + j, n - j, lanes, none), mus), rstds)
             scale = _get(w, j, n - j, lanes, none)
@@ -399,3 +386,23 @@ def layer_norm_backward(DY, X, W, MU, RSTD, DX, DW, DB, first, last):  # type: i
             hat = mul(sub(_get(x, at + j, n - j, lanes, none), mus), rstds)
             g = mul(_get(dy, at + j, n - j, lanes, none), _get(w, j, n - j, lanes, none))
             _put(dx, at + j, n - j, lanes, mul(sub(sub(g, means), mul(hat, alongs)), rstds))
+
+
+@kernel
+def add_rows(DY, index, DW, first, last):  # type: ignore[no-untyped-def]
+    """DW[index] += DY, one row after the other, in the columns from `first` to `last`.
+
+    Returns −1; or the first place in `index` that names no row, and then nothing was added.
+    """
+    n, rows, lanes = DW.shape[1], len(DW), lanes_of(DW)
+    dy, dw, none = memory(DY), memory(DW), DW.dtype.type(0)
+    for i in range(len(index)):
+        if not -rows <= index[i] < rows:
+            return i
+    for i in range(len(index)):
+        at, to = i * n, (index[i] if index[i] >= 0 else index[i] + rows) * n
+        for j in range(first, last, lanes):
+            left = last - j
+            before = _get(dw, to + j, left, lanes, none)
+            _put(dw, to + j, left, lanes, add(before, _get(dy, at + j, left, lanes, none)))
+    return -1
