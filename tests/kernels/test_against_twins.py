@@ -203,6 +203,21 @@ def test_strides_that_are_not_whole_numbers_of_elements(rng: Any) -> None:
     close(dx, x[:, :4].astype(float) @ weight.astype(float), np.float32)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [0, 1, 3, 64, 65, 200])
+@pytest.mark.parametrize("width", [0, 1, 16, 37])
+def test_column_sums(width: int, rows: int, dtype: Any, rng: Any) -> None:
+    for x in layouts((rows, width), rng, dtype):
+        close(kernels.column_sums(x), x.astype(np.float64).sum(0), dtype)
+
+
+def test_errors_of_column_sums_do_not_run_on(rng: Any) -> None:
+    x = rng.random((100_000, 3)).astype(np.float32)
+    if kernels.backend() == "numba":
+        error = np.abs(kernels.column_sums(x) / x.astype(float).sum(0) - 1)
+        assert error.max() < 1e-6  # one after the other it is 1e-5
+
+
 # -- rows -----------------------------------------------------------------------------------
 
 

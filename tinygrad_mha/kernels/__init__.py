@@ -238,6 +238,23 @@ def _with_vectors(a: Array, b: Array, bias: Array | None) -> Array:
     return product
 
 
+def column_sums(x: Array) -> Array:
+    """Sums over the rows of a matrix, in blocks of rows, so that rounding errors do not run on.
+
+    Parameters
+    ----------
+    x : ndarray
+        ``(n, m)``.
+
+    Returns
+    -------
+    ndarray
+        ``(m,)``.
+    """
+    y: Array = _backend(x).column_sums(x)
+    return y
+
+
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
     """exp(x) / Σ exp(x) along an axis.
 
@@ -734,6 +751,7 @@ __all__ = [
     "attention",
     "attention_backward",
     "backend",
+    "column_sums",
     "cross_entropy",
     "cross_entropy_backward",
     "embedding_backward",

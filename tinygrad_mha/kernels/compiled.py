@@ -65,6 +65,7 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     matrix.linear_gradients: lambda t: (
         *(3 * (_in(t, 2),)), _out(t, 2), _out(t, 2), _out(t, 1), _b, _b, _b,
     ),
+    matrix.column_sums: lambda t: (_in(t, 2), _out(t, 1)),
     rows.softmax: lambda t: (_in(t, 2), _in(t, 2), _b, _out(t, 2), _i, _i),
     rows.log_softmax: lambda t: (_in(t, 2), _out(t, 2), _i, _i),
     **dict.fromkeys(
@@ -253,8 +254,18 @@ def linear_gradients(
     return (
         matmul(dy, weight) if for_x else None,
         matmul(dy.T, x) if for_w else None,
-        np.add.reduce(dy, 0) if for_b else None,
+        column_sums(dy) if for_b else None,
     )
+
+
+_column_sums = _Ready(matrix.column_sums)
+
+
+def column_sums(x: Array) -> Array:
+    """Σ x over the rows of a matrix."""
+    y = np.empty(x.shape[1], x.dtype)
+    _column_sums[x.dtype](np.ascontiguousarray(x), y)
+    return y
 
 
 # -- rows -----------------------------------------------------------------------------------

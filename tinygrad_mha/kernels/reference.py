@@ -32,6 +32,11 @@ def linear_gradients(
     )
 
 
+def column_sums(x: Array) -> Array:
+    """Σ x over the rows of a matrix."""
+    return np.add.reduce(x, 0)
+
+
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
     """exp(x) / Σ exp(x) along an axis, among those where `mask` is True."""
     if mask is not None:
