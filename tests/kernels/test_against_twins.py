@@ -203,6 +203,21 @@ def test_strides_that_are_not_whole_numbers_of_elements(rng: Any) -> None:
     close(dx, x[:, :4].astype(float) @ weight.astype(float), np.float32)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [0, 1, 3, 64, 65, 200])
+@pytest.mark.parametrize("width", [0, 1, 16, 37])
+def test_column_sums(width: int, rows: int, dtype: Any, rng: Any) -> None:
+    for x in layouts((rows, width), rng, dtype):
+        close(kernels.column_sums(x), x.astype(np.float64).sum(0), dtype)
+
+
+def test_errors_of_column_sums_do_not_run_on(rng: Any) -> None:
+    x = rng.random((100_000, 3)).astype(np.float32)
+    if kernels.backend() == "numba":
+        error = np.abs(kernels.column_sums(x) / x.astype(float).sum(0) - 1)
+        assert error.max() < 1e-6  # one after the other it is 1e-5
+
+
 # -- rows -----------------------------------------------------------------------------------
 
 
@@ -232,7 +247,10 @@ def test_rows_of_any_width(width: int, dtype: Any, rng: Any) -> None:
     close(y, reference.softmax(exact), dtype)
     close(kernels.softmax(x, mask=mask), reference.softmax(exact, -1, mask), dtype)
     close(kernels.softmax_backward(dy, y), reference.softmax_backward(dy, y.astype(float)), dtype)
-    close(kernels.log_softmax(x), reference.log_softmax(exact), dtype)
+    z = kernels.log_softmax(x)
+    close(z, reference.log_softmax(exact), dtype)
+    slopes = reference.log_softmax_backward(dy.astype(float), z.astype(float))
+    close(kernels.log_softmax_backward(dy, z), slopes, dtype)
     close(kernels.logsumexp(x), reference.logsumexp(exact), dtype)
     target[2] = -100
     losses, lse, counted = kernels.cross_entropy(x, target)
@@ -299,6 +317,19 @@ def test_what_is_masked_is_not_looked_at() -> None:
     x = np.array([[1.0, NAN, 2.0, INF]], np.float32)
     y = kernels.softmax(x, mask=np.array([[True, False, True, False]]))
     np.testing.assert_allclose(y, [[1 / (1 + np.e), 0, np.e / (1 + np.e), 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [0, 1, 7, 16, 33, 130])
+def test_embedding_backward_adds_in_order(width: int, dtype: Any, rng: Any) -> None:
+    index = rng.integers(-4, 4, (6, 5))
+    dy = rng.standard_normal((6, 5, width)).astype(dtype)
+    found = kernels.embedding_backward(dy, index, 4)
+    np.testing.assert_array_equal(found, reference.embedding_backward(dy, index, 4))
+    turned = kernels.embedding_backward(dy[::-1], index[::-1].astype(np.int32), 4)
+    close(turned, found, dtype)
+    with pytest.raises(IndexError, match="index 4 is out of bounds"):
+        kernels.embedding_backward(dy, index + (index == 3), 4)
 
 
 # -- attention ------------------------------------------------------------------------------
@@ -424,6 +455,30 @@ def test_gelu_from_end_to_end(approximate: bool, dtype: Any) -> None:
     slope = kernels.gelu_backward(np.ones_like(x), x, approximate)
     close(slope, reference.gelu_backward(np.ones_like(exact), exact, approximate), dtype)
     assert np.isnan(kernels.gelu(np.array([NAN], dtype), approximate)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["erf", "sigmoid", "silu"])
+def test_functions_from_end_to_end(name: str, dtype: Any) -> None:
+    x = np.concatenate([np.linspace(-100, 100, 4001), np.linspace(-1, 1, 4001)]).astype(dtype)
+    x = np.append(x, np.array([0, 1e-30, -1e-30, INF, NAN], dtype))
+    mine, twin = getattr(kernels, name), getattr(reference, name)
+    exact = twin(x.astype(np.float64))
+    close(mine(x[:-1]), exact[:-1], dtype)
+    assert np.isnan(mine(x[-1:])).all()
+    for size in (0, 1, 15, 16, 17, 63, 64, 65, 200):
+        close(mine(x[2000 : 2000 + size]), exact[2000 : 2000 + size], dtype)
+    grid = x[:4000].reshape(40, 100).T  # not in row order
+    close(mine(grid), twin(grid.astype(np.float64)), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["gelu_backward", "silu_backward"])
+def test_slopes_times_gradients(name: str, dtype: Any, rng: Any) -> None:
+    dy, x = rng.standard_normal((2, 7, 33)).astype(dtype)
+    for a, b in ((dy, x), (dy.T, x.T), (dy[::2], x[::2]), (dy[:1, :3], x[:1, :3])):
+        exact = getattr(reference, name)(a.astype(np.float64), b.astype(np.float64))
+        close(getattr(kernels, name)(a, b), exact, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -238,6 +238,23 @@ def _with_vectors(a: Array, b: Array, bias: Array | None) -> Array:
     return product
 
 
+def column_sums(x: Array) -> Array:
+    """Sums over the rows of a matrix, in blocks of rows, so that rounding errors do not run on.
+
+    Parameters
+    ----------
+    x : ndarray
+        ``(n, m)``.
+
+    Returns
+    -------
+    ndarray
+        ``(m,)``.
+    """
+    y: Array = _backend(x).column_sums(x)
+    return y
+
+
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
     """exp(x) / Σ exp(x) along an axis.
 
@@ -293,15 +310,16 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
         raise IndexError(f"axis {axis} is out of range for shape {x.shape}")
     if x.ndim == 0:
         return np.asarray(x - x)
-    with np.errstate(invalid="ignore"):
-        # the largest first: beside a large x, ln Σ exp would be rounded away
-        z = x - x.max(axis, keepdims=True, initial=-np.inf)
-        return np.asarray(z - np.expand_dims(logsumexp(z, axis), axis))
+    y: Array = _backend(x).log_softmax(x, axis)
+    return y
 
 
 def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """dy − exp(y) · Σ dy along an axis: the gradient of :func:`log_softmax`."""
-    return reference.log_softmax_backward(dy, y, axis)
+    if y.ndim == 0:
+        return np.zeros_like(y)
+    dx: Array = _backend(y).log_softmax_backward(dy, y, axis)
+    return dx
 
 
 def cross_entropy(x: Array, target: Array, ignored: int = -100) -> tuple[Array, Array, int]:
@@ -594,6 +612,24 @@ def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
     return dx
 
 
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ), elementwise."""
+    y: Array = _backend(x).sigmoid(x)
+    return y
+
+
+def silu(x: Array) -> Array:
+    """x · σ(x), elementwise."""
+    y: Array = _backend(x).silu(x)
+    return y
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """dy · silu′(x), elementwise."""
+    dx: Array = _backend(x).silu_backward(dy, x)
+    return dx
+
+
 def erf(x: Array) -> Array:
     """Error function, elementwise."""
     y: Array = _backend(x).erf(x)
@@ -602,7 +638,8 @@ def erf(x: Array) -> Array:
 
 def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
     """Zeros ``(rows, d)``, with ``dy[...]`` added at the rows that `index` names, in order."""
-    return reference.embedding_backward(dy, index, rows)
+    dw: Array = _backend(dy).embedding_backward(dy, index, rows)
+    return dw
 
 
 def relu_backward(dy: Array, y: Array) -> Array:
@@ -704,7 +741,7 @@ def sgd_step(
 
 
 # NumPy's own are vectorised, and as fast as ours would be
-exp, tanh, sigmoid = reference.exp, reference.tanh, reference.sigmoid
+exp, tanh = reference.exp, reference.tanh
 
 __all__ = [
     "BACKENDS",
@@ -714,6 +751,7 @@ __all__ = [
     "attention",
     "attention_backward",
     "backend",
+    "column_sums",
     "cross_entropy",
     "cross_entropy_backward",
     "embedding_backward",
@@ -736,6 +774,8 @@ __all__ = [
     "set_num_threads",
     "sgd_step",
     "sigmoid",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
     "tanh",

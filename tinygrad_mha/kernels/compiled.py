@@ -65,8 +65,13 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     matrix.linear_gradients: lambda t: (
         *(3 * (_in(t, 2),)), _out(t, 2), _out(t, 2), _out(t, 1), _b, _b, _b,
     ),
+    matrix.column_sums: lambda t: (_in(t, 2), _out(t, 1)),
     rows.softmax: lambda t: (_in(t, 2), _in(t, 2), _b, _out(t, 2), _i, _i),
-    rows.softmax_backward: lambda t: (_in(t, 2), _in(t, 2), _out(t, 2), _i, _i),
+    rows.log_softmax: lambda t: (_in(t, 2), _out(t, 2), _i, _i),
+    **dict.fromkeys(
+        (rows.softmax_backward, rows.log_softmax_backward),
+        lambda t: (_in(t, 2), _in(t, 2), _out(t, 2), _i, _i),
+    ),
     rows.logsumexp: lambda t: (_in(t, 2), _out(t, 1), _i, _i),
     rows.cross_entropy: lambda t: (
         _in(t, 2), _in(types.int64, 1), types.int64, _out(t, 1), _out(t, 1), _i, _i,
@@ -74,6 +79,7 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     rows.cross_entropy_backward: lambda t: (
         _in(t, 2), _in(t, 1), _in(t, 1), _in(types.int64, 1), types.int64, _out(t, 2), _i, _i,
     ),
+    rows.add_rows: lambda t: (_in(t, 2), _in(types.int64, 1), _out(t, 2), _i, _i),
     rows.layer_norm: lambda t: (
         _in(t, 2), _in(t, 1), _in(t, 1), _f8, _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
     ),
@@ -81,10 +87,17 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
         _in(t, 2), _in(t, 2), _in(t, 1), _in(t, 1), _in(t, 1),
         _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
     ),
-    elements.gelu_tanh: lambda t: (_in(t, 1), _out(t, 1), _i, _i),
-    elements.gelu_tanh_backward: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
-    elements.relu_backward: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
-    elements.erf: lambda t: (_in(t, 1), _out(t, 1), _i, _i),
+    **dict.fromkeys(
+        (elements.erf, elements.sigmoid, elements.silu, elements.gelu, elements.gelu_tanh),
+        lambda t: (_in(t, 1), _out(t, 1), _i, _i),
+    ),
+    **dict.fromkeys(
+        (
+            elements.relu_backward, elements.silu_backward, elements.gelu_backward,
+            elements.gelu_tanh_backward,
+        ),
+        lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
+    ),
     elements.adamw: lambda t: (
         _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
     ),
@@ -113,6 +126,17 @@ def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
         dispatcher.compile(signature)
         run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
     return run
+
+
+class _Ready(dict[np.dtype[Any], Callable[..., Any]]):
+    """A kernel for each dtype, compiled when it is first asked for; found in the shortest time."""
+
+    def __init__(self, dispatcher: Any) -> None:
+        self.dispatcher = dispatcher
+
+    def __missing__(self, dtype: np.dtype[Any]) -> Callable[..., Any]:
+        self[dtype] = _kernel(self.dispatcher, dtype)
+        return self[dtype]
 
 
 def _rows_of(x: Array) -> Array:
@@ -230,8 +254,18 @@ def linear_gradients(
     return (
         matmul(dy, weight) if for_x else None,
         matmul(dy.T, x) if for_w else None,
-        np.add.reduce(dy, 0) if for_b else None,
+        column_sums(dy) if for_b else None,
     )
+
+
+_column_sums = _Ready(matrix.column_sums)
+
+
+def column_sums(x: Array) -> Array:
+    """Σ x over the rows of a matrix."""
+    y = np.empty(x.shape[1], x.dtype)
+    _column_sums[x.dtype](np.ascontiguousarray(x), y)
+    return y
 
 
 # -- rows -----------------------------------------------------------------------------------
@@ -245,16 +279,41 @@ def _penalty(mask: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     return _rows_of(np.where(whole, dtype.type(0), dtype.type(-np.inf)))
 
 
+_softmax, _softmax_backward = _Ready(rows.softmax), _Ready(rows.softmax_backward)
+_log_softmax, _log_softmax_backward = _Ready(rows.log_softmax), _Ready(rows.log_softmax_backward)
+
+
+def _along(kernel: _Ready, axis: int, *arrays: Array) -> Array:
+    """Run a kernel on what stands along an axis; all arrays and the result have one shape."""
+    x = arrays[-1]
+    if axis not in (-1, x.ndim - 1):
+        return np.moveaxis(
+            _along(kernel, -1, *(np.moveaxis(a, axis, -1) for a in arrays)), -1, axis
+        )
+    run, flat = kernel[x.dtype], [_rows_of(a) for a in arrays]
+    y = np.empty(flat[-1].shape, x.dtype)
+    if x.size < PARALLEL_NUMBERS:
+        run(*flat, y, 0, len(y))
+    else:
+        _share(lambda i, j: run(*flat, y, i, j), len(y), y.size)
+    return y if x.ndim == 2 else y.reshape(x.shape)
+
+
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
     """exp(x) / Σ exp(x) along an axis, among those where `mask` is True."""
+    dtype = x.dtype
+    run = _softmax[dtype]
+    if mask is None and x.ndim == 2 and axis in (-1, 1) and x.size < PARALLEL_NUMBERS:
+        y = np.empty(x.shape, dtype)
+        if run(x, x, False, y, 0, len(x)):
+            return y
     if axis not in (-1, x.ndim - 1):
         moved = None if mask is None else np.moveaxis(np.broadcast_to(mask, x.shape), axis, -1)
         return np.moveaxis(softmax(np.moveaxis(x, axis, -1), -1, moved), -1, axis)
-    run = _kernel(rows.softmax, x.dtype)
     flat = _rows_of(x)
-    y = np.empty(flat.shape, x.dtype)
+    y = np.empty(flat.shape, dtype)
     if flat.size:
-        penalty = flat if mask is None else _penalty(mask, x.shape, x.dtype)
+        penalty = flat if mask is None else _penalty(mask, x.shape, dtype)
         masked = mask is not None
         _share(lambda i, j: run(flat, penalty, masked, y, i, j), len(flat), flat.size)
     return y if x.ndim == 2 else y.reshape(x.shape)
@@ -262,14 +321,21 @@ def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
 
 def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """y · (dy − Σ dy · y)."""
-    if axis not in (-1, y.ndim - 1):
-        moved = softmax_backward(np.moveaxis(dy, axis, -1), np.moveaxis(y, axis, -1))
-        return np.moveaxis(moved, -1, axis)
-    run = _kernel(rows.softmax_backward, y.dtype)
-    flat_dy, flat_y = _rows_of(dy), _rows_of(y)
-    dx = np.empty(flat_y.shape, y.dtype)
-    _share(lambda i, j: run(flat_dy, flat_y, dx, i, j), len(flat_y), flat_y.size)
-    return dx if y.ndim == 2 else dx.reshape(y.shape)
+    return _along(_softmax_backward, axis, dy, y)
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """x − ln Σ exp(x) along an axis."""
+    if x.ndim == 2 and axis in (-1, 1) and x.size < PARALLEL_NUMBERS:
+        y = np.empty(x.shape, x.dtype)
+        if _log_softmax[x.dtype](x, y, 0, len(x)):
+            return y
+    return _along(_log_softmax, axis, x)
+
+
+def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
+    """dy − exp(y) · Σ dy."""
+    return _along(_log_softmax_backward, axis, dy, y)
 
 
 def logsumexp(x: Array, axis: int = -1) -> Array:
@@ -338,6 +404,22 @@ def layer_norm_backward(
     _share(part, len(flat), flat.size)
     total = sum((sums[start] for start in sorted(sums)), np.zeros((2, n), x.dtype))
     return dx.reshape(x.shape), total[0], total[1]
+
+
+_add_rows = _Ready(rows.add_rows)
+
+
+def embedding_backward(dy: Array, index: Array, count: int) -> Array:
+    """Zeros (count, d), with dy added at the rows of `index`, in order."""
+    run, flat = _add_rows[dy.dtype], _rows_of(dy)
+    which = np.ascontiguousarray(index, np.int64).ravel()
+    dw = np.zeros((count, dy.shape[-1]), dy.dtype)
+    wrong: list[int] = []
+    # each thread has columns of its own, so that no two add to the same number
+    _share(lambda i, j: wrong.append(run(flat, which, dw, i, j)), dw.shape[1], flat.size, 64)
+    if wrong and wrong[0] >= 0:
+        raise IndexError(f"index {which[wrong[0]]} is out of bounds for {count} rows")
+    return dw
 
 
 # -- attention ------------------------------------------------------------------------------
@@ -444,49 +526,60 @@ def attention_backward(
 # -- elements -------------------------------------------------------------------------------
 
 
+def _each(kernel: _Ready, *arrays: Array) -> Array:
+    """Run a kernel on each number of arrays of one shape."""
+    x = arrays[-1]
+    run = kernel[x.dtype]
+    y = np.empty(x.shape, x.dtype)
+    flat = [a.ravel() for a in arrays]
+    to = y.ravel()
+    if x.size < PARALLEL_NUMBERS:
+        run(*flat, to, 0, x.size)
+    else:
+        _share(lambda i, j: run(*flat, to, i, j), x.size, x.size, 64)
+    return y
+
+
+_erf, _sigmoid, _silu = map(_Ready, (elements.erf, elements.sigmoid, elements.silu))
+_silu_backward, _relu_backward = _Ready(elements.silu_backward), _Ready(elements.relu_backward)
+_gelu, _gelu_tanh = _Ready(elements.gelu), _Ready(elements.gelu_tanh)
+_gelu_backward = _Ready(elements.gelu_backward)
+_gelu_tanh_backward = _Ready(elements.gelu_tanh_backward)
+
+
 def gelu(x: Array, approximate: bool = False) -> Array:
     """x · Φ(x), or the tanh formula."""
-    if not approximate:
-        return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
-    run = _kernel(elements.gelu_tanh, x.dtype)
-    flat = np.ascontiguousarray(x).reshape(-1)
-    y = np.empty(flat.shape, x.dtype)
-    _share(lambda i, j: run(flat, y, i, j), flat.size, flat.size, 64)
-    return y.reshape(x.shape)
+    return _each(_gelu_tanh if approximate else _gelu, x)
 
 
 def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
     """dy · gelu′(x)."""
-    if not approximate:
-        density = np.exp(-0.5 * x * x) * math.sqrt(0.5 / math.pi)
-        slope: Array = 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * density
-        return dy * slope
-    run = _kernel(elements.gelu_tanh_backward, x.dtype)
-    flat_dy, flat = np.ascontiguousarray(dy).reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    dx = np.empty(flat.shape, x.dtype)
-    _share(lambda i, j: run(flat_dy, flat, dx, i, j), flat.size, flat.size, 64)
-    return dx.reshape(x.shape)
+    return _each(_gelu_tanh_backward if approximate else _gelu_backward, dy, x)
 
 
 def relu_backward(dy: Array, y: Array) -> Array:
     """Dy, but 0 where y ≤ 0."""
-    run = _kernel(elements.relu_backward, y.dtype)
-    dx = np.empty(y.shape, y.dtype)
-    flat_dy, flat, flat_dx = dy.ravel(), y.ravel(), dx.ravel()
-    if flat.size < PARALLEL_NUMBERS:
-        run(flat_dy, flat, flat_dx, 0, flat.size)
-    else:
-        _share(lambda i, j: run(flat_dy, flat, flat_dx, i, j), flat.size, flat.size, 64)
-    return dx
+    return _each(_relu_backward, dy, y)
 
 
 def erf(x: Array) -> Array:
     """2/√π ∫₀ˣ e^(−t²) dt."""
-    run = _kernel(elements.erf, x.dtype)
-    flat = np.ascontiguousarray(x).reshape(-1)
-    y = np.empty(flat.shape, x.dtype)
-    _share(lambda i, j: run(flat, y, i, j), flat.size, 10 * flat.size)
-    return y.reshape(x.shape)
+    return _each(_erf, x)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ)."""
+    return _each(_sigmoid, x)
+
+
+def silu(x: Array) -> Array:
+    """x · σ(x)."""
+    return _each(_silu, x)
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """dy · silu′(x)."""
+    return _each(_silu_backward, dy, x)
 
 
 def adamw(

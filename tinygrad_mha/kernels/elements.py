@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 
-from .functions import sigmoid
-from .jit import inner, kernel
+from .functions import erf as erf_of
+from .functions import exp_below, halves
+from .functions import sigmoid as sigmoid_of
+from .jit import inlined, inner, kernel
 from .simd import (
-    LANES32,
+    WIDE,
     add,
     div,
     fma,
+    lanes_of,
     load,
     load_first,
+    load_like,
     memory,
     mul,
     number,
     splat,
+    splat_wide,
     sqrt,
     store,
     store_first,
@@ -24,77 +29,158 @@ from .simd import (
     where_less,
 )
 
-_cubic = number(0.044715)
-_slope = number(2 * math.sqrt(2 / math.pi))
-_three, _one = number(3.0), number(1.0)
+# 2u of gelu's tanh formula is x · (linear + cubic · x²)
+_linear, _cubic = (number(2 * math.sqrt(2 / math.pi) * c) for c in (1.0, 0.044715))
+_three, _half, _minus_half, _zero = map(number, (3.0, 0.5, -0.5, 0.0))
+_root_half, _peak = number(math.sqrt(0.5)), number(math.sqrt(0.5 / math.pi))
 _least = number(2.0**-149, 2.0**-1074)  # the smallest numbers above 0
 
 
 @inner
 def _gelu_tanh(x):  # type: ignore[no-untyped-def]
     """x · σ(2u), which is x · (1 + tanh u) / 2, with u = √(2/π) (x + 0.044715 x³)."""
-    u2 = mul(_slope(x), mul(x, fma(_cubic(x), mul(x, x), _one(x))))
-    return mul(x, sigmoid(u2))
+    return mul(x, sigmoid_of(mul(x, fma(_cubic(x), mul(x, x), _linear(x)))))
 
 
 @inner
 def _gelu_tanh_slope(x):  # type: ignore[no-untyped-def]
-    """σ(2u) + x · σ(2u) · (1 − σ(2u)) · 2u′."""
+    """σ(2u) + x · σ(2u) · σ(−2u) · 2u′."""
     square = mul(x, x)
-    s = sigmoid(mul(_slope(x), mul(x, fma(_cubic(x), square, _one(x)))))
-    inside = mul(_slope(x), fma(mul(_three(x), _cubic(x)), square, _one(x)))
-    return fma(mul(x, mul(s, sub(_one(x), s))), inside, s)
+    s, other = halves(mul(x, fma(_cubic(x), square, _linear(x))))
+    inside = fma(mul(_three(x), _cubic(x)), square, _linear(x))
+    return fma(mul(x, mul(s, other)), inside, s)
+
+
+@inner
+def _gelu(x):  # type: ignore[no-untyped-def]
+    """x · Φ(x)."""
+    return mul(x, _normal(x))
+
+
+@inner
+def _normal(x):  # type: ignore[no-untyped-def]
+    """Φ(x) = (1 + erf(x / √2)) / 2, the normal distribution function."""
+    return fma(erf_of(mul(x, _root_half(x))), _half(x), _half(x))
+
+
+@inner
+def _gelu_slope(x):  # type: ignore[no-untyped-def]
+    """Φ(x) + x · φ(x) with the density φ(x) = e^(−x²/2) / √(2π)."""
+    density = mul(exp_below(mul(mul(x, x), _minus_half(x))), _peak(x))
+    return fma(x, density, _normal(x))
+
+
+@inner
+def _silu(x):  # type: ignore[no-untyped-def]
+    """x · σ(x)."""
+    return mul(x, sigmoid_of(x))
+
+
+@inner
+def _silu_slope(x):  # type: ignore[no-untyped-def]
+    """σ(x) · (1 + x · σ(−x))."""
+    s, other = halves(x)
+    return fma(mul(s, other), x, s)
+
+
+@inner
+def _relu_gradient(dy, y):  # type: ignore[no-untyped-def]
+    """Return dy, but 0 where y ≤ 0; where y is nan the gradient passes."""
+    return where_less(y, _least(y), _zero(y), dy)
+
+
+@inlined
+def _of_each(function, X, Y, first, last):  # type: ignore[no-untyped-def]
+    """Y = function(X), some vectors at a time, the last one with a mask."""
+    x, y, lanes, none = memory(X), memory(Y), lanes_of(X), X.dtype.type(0)
+    zeros, i = splat_wide(none), first
+    while last - i >= WIDE * lanes:
+        store(y, i, function(load_like(x, i, zeros)))
+        i += WIDE * lanes
+    while last - i >= lanes:
+        store(y, i, function(load(x, i)))
+        i += lanes
+    if i < last:
+        store_first(y, i, last - i, function(load_first(x, i, last - i, none)))
+
+
+@inlined
+def _times_each(function, DY, X, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = DY · function(X): the gradient, from the slope."""
+    dy, x, dx, lanes, none = memory(DY), memory(X), memory(DX), lanes_of(X), X.dtype.type(0)
+    zeros, i = splat_wide(none), first
+    while last - i >= WIDE * lanes:
+        store(dx, i, mul(load_like(dy, i, zeros), function(load_like(x, i, zeros))))
+        i += WIDE * lanes
+    while last - i >= lanes:
+        store(dx, i, mul(load(dy, i), function(load(x, i))))
+        i += lanes
+    if i < last:
+        left = last - i
+        slope = function(load_first(x, i, left, none))
+        store_first(dx, i, left, mul(load_first(dy, i, left, none), slope))
+
+
+@kernel
+def erf(X, Y, first, last):  # type: ignore[no-untyped-def]
+    """Y = erf(X)."""
+    _of_each(erf_of, X, Y, first, last)
+
+
+@kernel
+def sigmoid(X, Y, first, last):  # type: ignore[no-untyped-def]
+    """Y = σ(X)."""
+    _of_each(sigmoid_of, X, Y, first, last)
+
+
+@kernel
+def silu(X, Y, first, last):  # type: ignore[no-untyped-def]
+    """Y = X · σ(X)."""
+    _of_each(_silu, X, Y, first, last)
+
+
+@kernel
+def silu_backward(DY, X, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = DY · silu′(X)."""
+    _times_each(_silu_slope, DY, X, DX, first, last)
+
+
+@kernel
+def gelu(X, Y, first, last):  # type: ignore[no-untyped-def]
+    """Y = X · Φ(X)."""
+    _of_each(_gelu, X, Y, first, last)
+
+
+@kernel
+def gelu_backward(DY, X, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = DY · gelu′(X)."""
+    _times_each(_gelu_slope, DY, X, DX, first, last)
 
 
 @kernel
 def gelu_tanh(X, Y, first, last):  # type: ignore[no-untyped-def]
     """Y = gelu(X) by the tanh formula."""
-    lanes, x, y = LANES32 * 4 // X.itemsize, memory(X), memory(Y)
-    none = X.dtype.type(0)
-    whole = first + (last - first) // lanes * lanes
-    for i in range(first, whole, lanes):
-        store(y, i, _gelu_tanh(load(x, i)))
-    if whole < last:
-        rest = last - whole
-        store_first(y, whole, rest, _gelu_tanh(load_first(x, whole, rest, none)))
+    _of_each(_gelu_tanh, X, Y, first, last)
 
 
 @kernel
 def gelu_tanh_backward(DY, X, DX, first, last):  # type: ignore[no-untyped-def]
     """DX = DY · gelu′(X) by the tanh formula."""
-    lanes, dy, x, dx = LANES32 * 4 // X.itemsize, memory(DY), memory(X), memory(DX)
-    none = X.dtype.type(0)
-    whole = first + (last - first) // lanes * lanes
-    for i in range(first, whole, lanes):
-        store(dx, i, mul(load(dy, i), _gelu_tanh_slope(load(x, i))))
-    if whole < last:
-        rest = last - whole
-        slope = _gelu_tanh_slope(load_first(x, whole, rest, none))
-        store_first(dx, whole, rest, mul(load_first(dy, whole, rest, none), slope))
+    _times_each(_gelu_tanh_slope, DY, X, DX, first, last)
 
 
 @kernel
 def relu_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
     """DX = DY, but 0 where Y ≤ 0; where Y is nan the gradient passes."""
-    lanes, dy, y, dx = LANES32 * 4 // Y.itemsize, memory(DY), memory(Y), memory(DX)
+    lanes, dy, y, dx = lanes_of(Y), memory(DY), memory(Y), memory(DX)
     none = Y.dtype.type(0)
-    zeros = splat(none)
     whole = first + (last - first) // lanes * lanes
     for i in range(first, whole, lanes):
-        above = load(y, i)
-        store(dx, i, where_less(above, _least(above), zeros, load(dy, i)))
+        store(dx, i, _relu_gradient(load(dy, i), load(y, i)))
     if whole < last:
         rest = last - whole
-        above = load_first(y, whole, rest, none)
-        passed = where_less(above, _least(above), zeros, load_first(dy, whole, rest, none))
+        passed = _relu_gradient(load_first(dy, whole, rest, none), load_first(y, whole, rest, none))
         store_first(dx, whole, rest, passed)
-
-
-@kernel
-def erf(X, Y, first, last):  # type: ignore[no-untyped-def]
-    """Y = erf(X), one number at a time: the C library's, to the last digit."""
-    for i in range(first, last):
-        Y[i] = math.erf(X[i])
 
 
 @inner
@@ -109,7 +195,7 @@ def _adamw(p, g, m, v, keep, rate, b1, b2, c2, root, eps):  # type: ignore[no-un
 @kernel
 def adamw(P, G, M, V, keep, rate, beta1, beta2, root, eps):  # type: ignore[no-untyped-def]
     """P ← P · keep − rate · M / (√V / root + eps), after M and V have taken G in."""
-    n, lanes = P.size, LANES32 * 4 // P.itemsize
+    n, lanes = P.size, lanes_of(P)
     p, g, m, v = memory(P), memory(G), memory(M), memory(V)
     kind = P.dtype.type
     none = kind(0)
@@ -139,7 +225,7 @@ def adamw(P, G, M, V, keep, rate, beta1, beta2, root, eps):  # type: ignore[no-u
 @kernel
 def sgd(P, G, B, rate, momentum):  # type: ignore[no-untyped-def]
     """P ← P − rate · B, after B ← momentum · B + G; without momentum B is not looked at."""
-    n, lanes = P.size, LANES32 * 4 // P.itemsize
+    n, lanes = P.size, lanes_of(P)
     p, g, b = memory(P), memory(G), memory(B)
     kind = P.dtype.type
     none, down, keep = kind(0), splat(kind(-rate)), splat(kind(momentum))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
@@ -11,6 +12,7 @@ from .jit import inner
 from .simd import (
     STEPS32,
     STEPS64,
+    absolute,
     add,
     div,
     fma,
@@ -39,13 +41,14 @@ _one, _two, _zero = number(1.0), number(2.0), number(0.0)
 _reach = math.log(2) / 2 / STEPS32
 
 
-def _slope(r: np.ndarray) -> np.ndarray:
-    return np.where(r == 0, 1.0, np.expm1(r) / np.where(r == 0, 1.0, r))
+def _interpolated(function: Callable[[float], float], degree: int, reach: float) -> list[float]:
+    """Coefficients of the polynomial that meets a function where Chebyshev's is 0."""
+    found = Chebyshev.interpolate(np.vectorize(function), degree, [-reach, reach])
+    return [float(c) for c in found.convert(kind=Polynomial).coef]
 
 
-_interpolated = Chebyshev.interpolate(_slope, 2 if STEPS32 > 1 else 5, [-_reach, _reach])
 _growth = polynomial(
-    [float(c) for c in _interpolated.convert(kind=Polynomial).coef],
+    _interpolated(lambda r: math.expm1(r) / r if r else 1.0, 2 if STEPS32 > 1 else 5, _reach),
     [1 / math.factorial(k + 1) for k in range(8 if STEPS64 > 1 else 13)],
 )
 
@@ -82,6 +85,56 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @inner
+def halves(x):  # type: ignore[no-untyped-def]
+    """Return σ(x) and σ(−x), which is 1 − σ(x) with all its digits."""
+    e = exp_below(sub(_zero(x), absolute(x)))
+    larger = div(_one(x), add(_one(x), e))
+    smaller = mul(e, larger)
+    below = where_less(x, _zero(x), smaller, larger)
+    return below, where_less(x, _zero(x), larger, smaller)
+
+
+@inner
 def sigmoid(x):  # type: ignore[no-untyped-def]
     """Compute 1 / (1 + e⁻ˣ)."""
-    return div(_one(x), add(_one(x), exp(sub(_zero(x), x))))
+    return halves(x)[0]
+
+
+# erf. Near 0 it is x times a polynomial in x²; further out 1 − e^(p − x²), where p is a polynomial
+# for ln erfc + x², until nothing is left to subtract. Both polynomials run over −1 … 1.
+_near, _far = 0.9, (4.0, 6.0)  # float32 and float64 cannot tell erf of more from 1
+
+
+def _erf_near(u: float) -> float:
+    root = math.sqrt((u + 1) / 2) * _near
+    return math.erf(root) / root if root else 2 / math.sqrt(math.pi)
+
+
+def _log_erfc(far: float) -> Callable[[float], float]:
+    def beside_square(u: float) -> float:
+        t = (_near + far) / 2 + u * (far - _near) / 2
+        return math.log(math.erfc(t)) + t * t
+
+    return beside_square
+
+
+_inner_erf = polynomial(_interpolated(_erf_near, 5, 1.0), _interpolated(_erf_near, 13, 1.0))
+_outer_erf = polynomial(
+    _interpolated(_log_erfc(_far[0]), 8, 1.0), _interpolated(_log_erfc(_far[1]), 24, 1.0)
+)
+_border, _end = number(_near), number(*_far)
+_square_scale = number(2 / _near**2)
+_scale = number(*(2 / (far - _near) for far in _far))
+_shift = number(*(-(far + _near) / (far - _near) for far in _far))
+
+
+@inner
+def erf(x):  # type: ignore[no-untyped-def]
+    """Compute 2/√π ∫₀ˣ e^(−t²) dt."""
+    size = absolute(x)
+    within = where_less(_end(x), size, _end(x), size)
+    beside = _outer_erf(fma(within, _scale(x), _shift(x)))
+    rest = sub(_one(x), exp_below(sub(beside, mul(within, within))))
+    outside = where_less(x, _zero(x), sub(_zero(x), rest), rest)
+    inside = mul(x, _inner_erf(fma(mul(x, x), _square_scale(x), sub(_zero(x), _one(x)))))
+    return where_less(size, _border(x), inside, outside)

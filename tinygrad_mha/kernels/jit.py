@@ -156,6 +156,17 @@ def inner(function: Callable[..., Any]) -> Any:
     return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into the middle of those that call it; a decorator.
+
+    It may take compiled functions as arguments. In a call proper, those would be addresses of
+    this process, and nothing that holds one can be kept on disk.
+    """
+    return numba.njit(
+        error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
+
+
 def source(dtype: Any, ndim: int) -> types.Array:
     """Return the type of arrays that are read: any strides, writable or not.
 

@@ -21,6 +21,8 @@ panels of B that stay in the second-level cache, copied so that the loads are co
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .jit import inner, kernel
@@ -316,15 +318,15 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
 
 
 @inner
-def column_sums(x, at, step, rows, columns, y):  # type: ignore[no-untyped-def]
-    """Write the sum of each column; rows are `step` apart, and summed in blocks of 64."""
+def _column_sums(x, step, rows, columns, y):  # type: ignore[no-untyped-def]
+    """Write the sum of each column; rows are `step` apart, and summed in about √rows blocks."""
     lanes, none = lanes_of(x), x.dtype.type(0)
-    for j in range(0, columns, lanes):
-        left, total = min(columns - j, lanes), splat(none)
-        for block in range(0, rows, 64):
-            high = min(64, rows - block)
+    height = max(64, int(math.sqrt(rows)))
+    for block in range(0, rows, height):
+        high = min(height, rows - block)
+        for j in range(0, columns, lanes):
+            left, p = min(columns - j, lanes), block * step + j
             a = b = c = d = splat(none)  # four at a time: none waits for the one before it
-            p = at + block * step + j
             for _ in range(high // 4):
                 a = add(a, load_first(x, p, left, none))
                 b = add(b, load_first(x, p + step, left, none))
@@ -334,8 +336,16 @@ def column_sums(x, at, step, rows, columns, y):  # type: ignore[no-untyped-def]
             for _ in range(high % 4):
                 a = add(a, load_first(x, p, left, none))
                 p += step
-            total = add(total, add(add(a, b), add(c, d)))
-        store_first(y, j, left, total)
+            _put_first(y, j, left, add(add(a, b), add(c, d)), block > 0)
+
+
+@kernel
+def column_sums(X, Y):  # type: ignore[no-untyped-def]
+    """Y = Σ X over the rows, which follow each other in memory."""
+    rows, columns = X.shape
+    if rows == 0:
+        Y[:] = 0
+    _column_sums(memory(X), columns, rows, columns, memory(Y))
 
 
 @kernel
@@ -379,5 +389,5 @@ def linear_gradients(DY, X, W, DX, DW, DB, for_x, for_w, for_b):  # type: ignore
                     high, ins, deep, dy, k, no_bias, k > 0,
                 )  # fmt: skip
     if for_b:
-        column_sums(dy, begin, step, rows, outs, db)
+        _column_sums(dy, step, rows, outs, db)
     return True

@@ -32,6 +32,11 @@ def linear_gradients(
     )
 
 
+def column_sums(x: Array) -> Array:
+    """Σ x over the rows of a matrix."""
+    return np.add.reduce(x, 0)
+
+
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
     """exp(x) / Σ exp(x) along an axis, among those where `mask` is True."""
     if mask is not None:
@@ -238,6 +243,17 @@ def sigmoid(x: Array) -> Array:
     """1 / (1 + e⁻ˣ)."""
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-x))
+
+
+def silu(x: Array) -> Array:
+    """x · σ(x)."""
+    return x * sigmoid(x)
+
+
+def silu_backward(dy: Array, x: Array) -> Array:
+    """dy · silu′(x)."""
+    s = sigmoid(x)
+    return dy * (s * (1 + x * (1 - s)))
 
 
 def embedding_backward(dy: Array, index: Array, rows: int) -> Array:

@@ -25,6 +25,7 @@ from .simd import (
     max_of,
     memory,
     mul,
+    size_of,
     splat,
     splat_wide,
     store,
@@ -109,6 +110,61 @@ def exp_of_row(x, at, n, lanes, penalty, seen, masked, top, y):  # type: ignore[
 
 
 @inner
+def _sum_of_exp(x, at, n, lanes, top):  # type: ignore[no-untyped-def]
+    """Return the sum of exp(x − top) of a row."""
+    none, j, first = x.dtype.type(0), 0, x.dtype.type(0)
+    if n >= WIDE * lanes:
+        tops, totals = splat_wide(top), splat_wide(none)
+        while n - j >= WIDE * lanes:
+            totals = add(totals, exp_below(sub(load_like(x, at + j, tops), tops)))
+            j += WIDE * lanes
+        first = sum_of(totals)
+    total = splat(none)
+    while j < n:
+        v = _get(x, at + j, n - j, lanes, x.dtype.type(-np.inf))
+        total = add(total, exp_below(sub(v, splat(top))))
+        j += lanes
+    return first + sum_of(total)
+
+
+@inner
+def _dot_of_rows(x, y, at, n, lanes):  # type: ignore[no-untyped-def]
+    """Return the sum of x · y over a row."""
+    none, j, first = x.dtype.type(0), 0, x.dtype.type(0)
+    if n >= WIDE * lanes:
+        totals = splat_wide(none)
+        while n - j >= WIDE * lanes:
+            totals = fma(load_like(x, at + j, totals), load_like(y, at + j, totals), totals)
+            j += WIDE * lanes
+        first = sum_of(totals)
+    total = splat(none)
+    while j < n:
+        v = _get(x, at + j, n - j, lanes, none)
+        total = fma(v, _get(y, at + j, n - j, lanes, none), total)
+        j += lanes
+    return first + sum_of(total)
+
+
+@inner
+def _sum_of_row(x, at, n, lanes, shift, square):  # type: ignore[no-untyped-def]
+    """Return the sum of x − shift over a row, or of its square."""
+    none, j, first = x.dtype.type(0), 0, x.dtype.type(0)
+    if n >= WIDE * lanes:
+        shifts, totals = splat_wide(shift), splat_wide(none)
+        while n - j >= WIDE * lanes:
+            d = sub(load_like(x, at + j, totals), shifts)
+            totals = fma(d, d, totals) if square else add(totals, d)
+            j += WIDE * lanes
+        first = sum_of(totals)
+    total = splat(none)
+    while j < n:
+        d1 = sub(_get(x, at + j, n - j, lanes, shift), splat(shift))  # beyond the end: 0
+        total = fma(d1, d1, total) if square else add(total, d1)
+        j += lanes
+    return first + sum_of(total)
+
+
+@inner
 def scale_row(y, at, n, lanes, factor):  # type: ignore[no-untyped-def]
     """Multiply a row by a number, in place."""
     scale, whole = splat(factor), n - n % lanes
@@ -136,13 +192,23 @@ def _softmax_of_few(x, at, n, lowest, y):  # type: ignore[no-untyped-def]
     store_first(y, at, n, mul(e, like(x.dtype.type(1) / sum_of(e), lowest)))
 
 
+@inner
+def _consecutive(X):  # type: ignore[no-untyped-def]
+    """Tell whether the rows of X follow each other in memory."""
+    n, size = X.shape[1], size_of(X)
+    return (n < 2 or X.strides[1] == size) and (len(X) < 2 or X.strides[0] == n * size)
+
+
 @kernel
 def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
     """Y = softmax of the rows of X; where P is −∞ instead of 0, a number is not there.
 
     P has a row for every row of X, or fewer: then they repeat. A row with nothing in it is 0.
+    Returns False if nothing was done, because the rows do not follow each other in memory.
     """
     n, lanes = X.shape[1], lanes_of(X)
+    if not _consecutive(X):
+        return False
     x, p, y = memory(X), memory(P), memory(Y)
     lowest = x.dtype.type(-np.inf)
     for i in range(first, last):
@@ -159,6 +225,7 @@ def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
             continue
         total = exp_of_row(x, at, n, lanes, p, seen, masked, top, y)  # nan if a number is
         scale_row(y, at, n, lanes, x.dtype.type(1) / total)
+    return True
 
 
 @kernel
@@ -166,17 +233,57 @@ def softmax_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
     """DX = Y · (DY − Σ DY · Y), row by row."""
     n, lanes = Y.shape[1], lanes_of(Y)
     dy, y, dx = memory(DY), memory(Y), memory(DX)
-    none = y.dtype.type(0)
+    none, whole = y.dtype.type(0), n - n % lanes
     for i in range(first, last):
         at = i * n
-        total = splat(none)
-        for j in range(0, n, lanes):
-            g = _get(dy, at + j, n - j, lanes, none)
-            total = fma(g, _get(y, at + j, n - j, lanes, none), total)
-        dots = splat(sum_of(total))
-        for j in range(0, n, lanes):
-            g = sub(_get(dy, at + j, n - j, lanes, none), dots)
-            _put(dx, at + j, n - j, lanes, mul(_get(y, at + j, n - j, lanes, none), g))
+        dots = splat(_dot_of_rows(dy, y, at, n, lanes))
+        for j in range(at, at + whole, lanes):
+            store(dx, j, mul(load(y, j), sub(load(dy, j), dots)))
+        if whole < n:
+            j, left = at + whole, n - whole
+            g = sub(load_first(dy, j, left, none), dots)
+            store_first(dx, j, left, mul(load_first(y, j, left, none), g))
+
+
+@kernel
+def log_softmax(X, Y, first, last):  # type: ignore[no-untyped-def]
+    """Y = (X − max X) − ln Σ exp(X − max X), row by row.
+
+    The largest first: beside a large X, ln Σ exp would be rounded away.
+    """
+    n, lanes = X.shape[1], lanes_of(X)
+    if not _consecutive(X):
+        return False
+    x, y = memory(X), memory(Y)
+    none, whole = x.dtype.type(0), n - n % lanes
+    for i in range(first, last):
+        at = i * n
+        top = maximum_of_row(x, at, n, lanes, x, 0, False)
+        tops = splat(top)
+        logs = splat(x.dtype.type(math.log(_sum_of_exp(x, at, n, lanes, top))))
+        for j in range(at, at + whole, lanes):
+            store(y, j, sub(sub(load(x, j), tops), logs))
+        if whole < n:
+            rest = load_first(x, at + whole, n - whole, none)
+            store_first(y, at + whole, n - whole, sub(sub(rest, tops), logs))
+    return True
+
+
+@kernel
+def log_softmax_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
+    """DX = DY − exp(Y) · Σ DY, row by row."""
+    n, lanes = Y.shape[1], lanes_of(Y)
+    dy, y, dx = memory(DY), memory(Y), memory(DX)
+    none, whole = y.dtype.type(0), n - n % lanes
+    for i in range(first, last):
+        at = i * n
+        less = splat(-_sum_of_row(dy, at, n, lanes, none, False))
+        for j in range(at, at + whole, lanes):
+            store(dx, j, fma(exp_below(load(y, j)), less, load(dy, j)))
+        if whole < n:
+            j, left = at + whole, n - whole
+            e = exp_below(load_first(y, j, left, none))
+            store_first(dx, j, left, fma(e, less, load_first(dy, j, left, none)))
 
 
 @inner
@@ -185,13 +292,7 @@ def _logsumexp(x, at, n, lanes):  # type: ignore[no-untyped-def]
     top = maximum_of_row(x, at, n, lanes, x, 0, False)
     if np.isinf(top):  # all −∞ gives −∞, one +∞ gives +∞; the difference below would be nan
         return top + of_nothing(x, at, n, x, 0, False)
-    tops, total, whole = splat(top), splat(x.dtype.type(0)), n - n % lanes
-    for j in range(0, whole, lanes):
-        total = add(total, exp_below(sub(load(x, at + j), tops)))
-    if whole < n:
-        rest = load_first(x, at + whole, n - whole, x.dtype.type(-np.inf))
-        total = add(total, exp_below(sub(rest, tops)))
-    return top + x.dtype.type(math.log(sum_of(total)))
+    return top + x.dtype.type(math.log(_sum_of_exp(x, at, n, lanes, top)))
 
 
 @kernel
@@ -252,16 +353,9 @@ def layer_norm(X, W, B, eps, Y, MU, RSTD, first, last):  # type: ignore[no-untyp
     none = x.dtype.type(0)
     for i in range(first, last):
         at = i * n
-        total = splat(none)
-        for j in range(0, n, lanes):
-            total = add(total, _get(x, at + j, n - j, lanes, none))
-        mu = x.dtype.type(sum_of(total) / n)
-        mus, total = splat(mu), splat(none)
-        for j in range(0, n, lanes):
-            d = sub(_get(x, at + j, n - j, lanes, mu), mus)  # what is not there differs by 0
-            total = fma(d, d, total)
-        rstd = x.dtype.type(1.0 / math.sqrt(sum_of(total) / n + eps))
-        rstds = splat(rstd)
+        mu = x.dtype.type(_sum_of_row(x, at, n, lanes, none, False) / n)
+        rstd = x.dtype.type(1.0 / math.sqrt(_sum_of_row(x, at, n, lanes, mu, True) / n + eps))
+        mus, rstds = splat(mu), splat(rstd)
         for j in range(0, n, lanes):
             d = mul(sub(_get(x, at + j, n - j, lanes, none), mus), rstds)
             scale = _get(w, j, n - j, lanes, none)
@@ -292,3 +386,23 @@ def layer_norm_backward(DY, X, W, MU, RSTD, DX, DW, DB, first, last):  # type: i
             hat = mul(sub(_get(x, at + j, n - j, lanes, none), mus), rstds)
             g = mul(_get(dy, at + j, n - j, lanes, none), _get(w, j, n - j, lanes, none))
             _put(dx, at + j, n - j, lanes, mul(sub(sub(g, means), mul(hat, alongs)), rstds))
+
+
+@kernel
+def add_rows(DY, index, DW, first, last):  # type: ignore[no-untyped-def]
+    """DW[index] += DY, one row after the other, in the columns from `first` to `last`.
+
+    Returns −1; or the first place in `index` that names no row, and then nothing was added.
+    """
+    n, rows, lanes = DW.shape[1], len(DW), lanes_of(DW)
+    dy, dw, none = memory(DY), memory(DW), DW.dtype.type(0)
+    for i in range(len(index)):
+        if not -rows <= index[i] < rows:
+            return i
+    for i in range(len(index)):
+        at, to = i * n, (index[i] if index[i] >= 0 else index[i] + rows) * n
+        for j in range(first, last, lanes):
+            left = last - j
+            before = _get(dw, to + j, left, lanes, none)
+            _put(dw, to + j, left, lanes, add(before, _get(dy, at + j, left, lanes, none)))
+    return -1

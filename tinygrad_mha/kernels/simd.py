@@ -487,6 +487,16 @@ where_less = _choice("<", "Take `then` where a < b, else `otherwise`; a nan is n
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def absolute(typing: Any, a: Any) -> Any:
+    """Compute |a|."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, f"llvm.fabs.{_suffix(a)}", arguments[0].type, list(arguments))
+
+    return a(a), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def sqrt(typing: Any, a: Any) -> Any:
     """Compute √a."""
 

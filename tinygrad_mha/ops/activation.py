@@ -242,13 +242,18 @@ def celu_dx(dy: Value, x: Value, alpha: float) -> Value:
 @elementwise("y = x · σ(x)", samples=one(), floating=True, torch="nn.functional.silu")
 def silu(x: Value) -> Value:
     """Sigmoid linear unit, or swish, elementwise (Hendrycks and Gimpel 2016)."""
-    return x * kernels.sigmoid(x)
+    return kernels.silu(x)
 
 
 @silu.gradient("x", "dx = dy · σ(x) · (1 + x · (1 − σ(x)))")
 def silu_dx(dy: Value, x: Value) -> Value:
     s = sigmoid(x)
     return dy * (s * (1 + x * (1 - s)))
+
+
+@silu.fused_gradient
+def silu_backward(dy: np.ndarray, wanted: list[int], x: np.ndarray) -> tuple[np.ndarray]:
+    return (kernels.silu_backward(dy, x),)
 
 
 @elementwise("y = x · tanh(ln(1 + eˣ))", samples=one(), floating=True, torch="nn.functional.mish")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..engine import Sample, op
 from ..engine.op import Value, plain
 from .axes import Shape
@@ -99,7 +100,23 @@ def sum(x: Value, dim: Dims = None, keepdim: bool = False, dtype: Any = None) ->
     >>> tm.sum(tm.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
     tensor([4., 6.])
     """
-    return _add(x, axis=_dims(dim, x.ndim), keepdims=keepdim, dtype=_accumulator(x, dtype))
+    return _total(x, _dims(dim, x.ndim), keepdim, _accumulator(x, dtype))
+
+
+def _total(x: Any, dims: tuple[int, ...] | None, keepdim: bool, dtype: Any) -> Any:
+    """Add up. NumPy adds in pairs along the last axis only: leading ones are a kernel's."""
+    lead = len(dims) if dims else 0
+    if (
+        0 < lead < x.ndim
+        and x.flags.c_contiguous
+        and dtype in (None, x.dtype)
+        and dims == tuple(range(lead))
+    ):
+        rows, rest = count(x.shape, dims), x.shape[lead:]
+        # (n₁, …, rest) -> (rows, numbers in rest)
+        sums = kernels.column_sums(x.reshape(rows, count(rest, tuple(range(len(rest))))))
+        return sums.reshape((1,) * lead + rest if keepdim else rest)
+    return _add(x, axis=dims, keepdims=keepdim, dtype=dtype)
 
 
 @sum.gradient("x", "dx = dy, copied along the summed axes")
@@ -144,7 +161,7 @@ def mean(x: Value, dim: Dims = None, keepdim: bool = False, dtype: Any = None) -
         raise TypeError(f"the mean of {dtype or x.dtype} is no such number; convert it to floating")
     dims = None if dim is None else _dims(dim, x.ndim)
     n = x.size if dims is None else count(x.shape, dims)
-    return _add(x, axis=dims, keepdims=keepdim, dtype=dtype) * (1.0 / n if n else np.nan)
+    return _total(x, dims, keepdim, dtype) * (1.0 / n if n else np.nan)
 
 
 @mean.gradient("x", "dx = dy / n, copied along the averaged axes")
