@@ -20,13 +20,16 @@ from .functions import exp_below
 from .jit import inner, kernel
 from .matrix import ROWS, pack, panel_product
 from .simd import (
-    LANES32,
     add,
     fma,
+    keep,
+    lanes_of,
     load,
     max_of,
     memory,
+    memory_from,
     mul,
+    size_of,
     splat,
     store,
     sub,
@@ -138,7 +141,7 @@ def attention(  # type: ignore[no-untyped-def]
         ``(L, p)``, ``(S, p)``, ``(S, p_v)``, ``(L, p_v)``: the first item's. Rows are
         consecutive in themselves.
     M, B : array
-        ``(L, S)`` with strides from 0 on: bytes that are not 0 where a key may be seen, and numbers
+        ``(L, S)`` with any strides: bytes that are not 0 where a key may be seen, and numbers
         to add; read if `has_mask`, `has_bias`.
     LSE : array
         ``(items, L)``.
@@ -156,8 +159,8 @@ def attention(  # type: ignore[no-untyped-def]
     """
     (queries, width), (keys, deep) = Q.shape, V.shape
     none, one, no = np.int64(0), np.int64(1), np.bool_(False)  # what is literal compiles anew
-    size, number = Q.itemsize, Q.dtype.type
-    lanes = LANES32 * 4 // size
+    size, number = size_of(Q), Q.dtype.type
+    lanes = lanes_of(Q)
     q, k, v, out, m, b = memory(Q), memory(K), memory(V), memory(OUT), memory(M), memory(B)
     q_row, v_row, out_row = Q.strides[0] // size, V.strides[0] // size, OUT.strides[0] // size
     k_row = K.strides[0] // size
@@ -166,10 +169,15 @@ def attention(  # type: ignore[no-untyped-def]
     drops = dropping[3] != 0
     stride = min(KEYS, (keys + lanes - 1) // lanes * lanes)
     tall = min(QUERIES, queries)
-    kt = np.empty((keys + stride - 1) // stride * stride * width, Q.dtype)
-    s = np.empty(tall * stride, Q.dtype)
-    kept = np.empty(tall * stride if drops else 0, Q.dtype)
-    top, total = np.empty(tall, Q.dtype), np.empty(tall, Q.dtype)
+    padded, block = (keys + stride - 1) // stride * stride, tall * stride
+    room = np.empty(padded * width + (2 if drops else 1) * block + 2 * tall, Q.dtype)
+    kt = memory_from(room, none)
+    s = memory_from(room, padded * width)
+    top, total = (
+        memory_from(room, padded * width + block),
+        memory_from(room, padded * width + block + tall),
+    )
+    kept = memory_from(room, padded * width + block + 2 * tall)
     blocks, turned = (queries + QUERIES - 1) // QUERIES, -1
     for unit in range(first, last):
         item, i0 = unit // blocks, unit % blocks * QUERIES
@@ -216,6 +224,7 @@ def attention(  # type: ignore[no-untyped-def]
             share = number(1) / total[i] if seen else number(0)
             for d in range(to + i * out_row, to + i * out_row + deep):
                 out[d] *= share
+    keep(room)
 
 
 @inner
@@ -254,8 +263,8 @@ def attention_backward(  # type: ignore[no-untyped-def]
     """
     (queries, width), (keys, deep) = Q.shape, V.shape
     none, one, no = np.int64(0), np.int64(1), np.bool_(False)  # what is literal compiles anew
-    size, number = Q.itemsize, Q.dtype.type
-    lanes = LANES32 * 4 // size
+    size, number = size_of(Q), Q.dtype.type
+    lanes = lanes_of(Q)
     q, k, v, m, b = memory(Q), memory(K), memory(V), memory(M), memory(B)
     out, dout, dq, dk, dv = memory(OUT), memory(DOUT), memory(DQ), memory(DK), memory(DV)
     q_row, k_row, v_row = Q.strides[0] // size, K.strides[0] // size, V.strides[0] // size
@@ -266,10 +275,11 @@ def attention_backward(  # type: ignore[no-untyped-def]
     drops = dropping[3] != 0
     stride = min(KEYS, (keys + lanes - 1) // lanes * lanes)
     tall, padded = min(QUERIES, queries), (keys + stride - 1) // stride * stride
-    kt, vt = np.empty(padded * width, Q.dtype), np.empty(padded * deep, Q.dtype)
-    s, ds = np.empty(tall * stride, Q.dtype), np.empty(tall * stride, Q.dtype)
-    dots = np.empty(tall, Q.dtype)
-    kept = np.empty(tall * stride if drops else 0, Q.dtype)
+    block, turns = tall * stride, padded * (width + deep)
+    room = np.empty(turns + (3 if drops else 2) * block + tall, Q.dtype)
+    kt, vt = memory_from(room, none), memory_from(room, padded * width)
+    s, ds = memory_from(room, turns), memory_from(room, turns + block)
+    dots, kept = memory_from(room, turns + 2 * block), memory_from(room, turns + 2 * block + tall)
     blocks, turned = (queries + QUERIES - 1) // QUERIES, -1
     for unit in range(first, last):
         item, i0 = unit // blocks, unit % blocks * QUERIES
@@ -331,3 +341,4 @@ def attention_backward(  # type: ignore[no-untyped-def]
             for j in range(keys):
                 for d in range(dk_at + j * dk_row, dk_at + j * dk_row + width):
                     dk[d] *= number(scale)
+    keep(room)

@@ -58,8 +58,6 @@ def limit(given: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> 
     """A mask or a bias as the kernel reads it; a single number where there is none."""
     if given is None:
         return no_limit(dtype)
-    if given.size and min(given.strides, default=0) < 0:  # an index below 0 counts from the end
-        given = np.ascontiguousarray(given)
     if given.ndim < 2 or given.shape[-2:] != shape:
         given = np.broadcast_to(given, (*given.shape[:-2], *shape))
     return given.view(dtype)
