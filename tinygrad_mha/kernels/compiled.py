@@ -19,7 +19,7 @@ from . import elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
 from .jit import source, target
-from .layout import batch_of, dropping, first, in_rows, limit, lying_like, starts_of
+from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .shapes import check_product
 from .threads import get_num_threads, over_ranges
 
@@ -49,13 +49,11 @@ def _any(t: Any, n: int) -> Any:
 
 def _limits(t: Any) -> tuple[Any, ...]:
     """Mask, whether there is one; bias, whether there is one."""
-    return _in(types.uint8, 2), _b, _in(t, 2), _b
+    return _in(types.uint8, 4), _b, _in(t, 4), _b
 
 
-#: Offsets, causal, scale, dropping, first and last.
-_how = (
-    _out(types.int64, 2), _b, _f8, types.Tuple((_i, _i, _i, _f8)), _i, _i,
-)  # fmt: skip
+#: Causal, scale, dropping, first and last.
+_how = _b, _f8, types.Tuple((_i, _i, _i, _f8)), _i, _i
 
 #: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
 _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
@@ -103,10 +101,10 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     ),
     elements.sgd: lambda t: (_out(t, 1), _in(t, 1), _out(t, 1), _f8, _f8),
     fused.attention: lambda t: (
-        *(3 * (_in(t, 2),)), *_limits(t), _any(t, 2), _out(t, 2), *_how,
+        *(3 * (_in(t, 4),)), *_limits(t), _any(t, 4), _out(t, 2), *_how,
     ),
     fused.attention_backward: lambda t: (
-        *(5 * (_in(t, 2),)), _in(t, 2), *_limits(t), *(3 * (_any(t, 2),)), *_how,
+        *(5 * (_in(t, 4),)), _in(t, 2), *_limits(t), *(3 * (_any(t, 4),)), *_how,
     ),
 }  # fmt: skip
 
@@ -434,38 +432,29 @@ def attention(
     (length, width), (keys, deep) = q.shape[-2:], v.shape[-2:]
     if 0 in (*batch, length, keys, width, deep):
         return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
+    if len(batch) > 2:
+        q, k, v = flat(q, batch), flat(k, batch), flat(v, batch)
+        mask = None if mask is None else flat(mask, batch)
+        bias = None if bias is None else flat(bias, batch)
+        out, lse = attention(q, k, v, mask, bias, causal, scale, dropout, seed)
+        return out.reshape(*batch, length, deep), lse.reshape(*batch, length)
     run = _kernel(fused.attention, q.dtype)
-    q, k, v = in_rows(q), in_rows(k), in_rows(v)
-    seen, added = (
-        limit(mask, (length, keys), _BYTE),
-        limit(bias, (length, keys), q.dtype),
-    )
-    out = lying_like(q, batch, length, deep)
-    size = q.itemsize
-    starts = starts_of(
-        batch, (size, size, size, 1, size, size), q.shape, q.strides, k.shape, k.strides,
-        v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
-        out.shape, out.strides,
-    )  # fmt: skip
-    lse = np.empty((*batch, length), q.dtype)
-    blocks = len(starts) * -(-length // fused.QUERIES)
+    n, heads = (1, 1, *batch)[-2:]
+    q, k, v = four(q), four(k), four(v)
+    out, lse = lying_like(q, n, heads, length, deep), np.empty((n * heads, length), q.dtype)
     given = (
-        first(q), first(k), first(v), first(seen), mask is not None,
-        first(added), bias is not None, first(out), lse.reshape(-1, length), starts,
-        causal, scale, dropping(dropout, seed),
+        q, k, v, limit(mask, _BYTE), mask is not None, limit(bias, q.dtype), bias is not None,
+        out, lse, causal, scale, dropping(dropout, seed),
     )  # fmt: skip
-    _share_products(
-        lambda i, j: run(*given, i, j), blocks, len(starts) * length * keys * (width + deep)
-    )  # fmt: skip
-    return out, lse
-
-
-def _share_products(run: Callable[[int, int], object], count: int, products: int) -> None:
-    """Run over everything, by several threads where that pays."""
+    blocks = n * heads * -(-length // fused.QUERIES)
+    products = n * heads * length * keys * (width + deep)
     if products < PARALLEL_PRODUCTS or get_num_threads() == 1:
-        run(0, count)
+        run(*given, 0, blocks)
     else:
-        over_ranges(run, count)
+        over_ranges(lambda start, stop: run(*given, start, stop), blocks)
+    if len(batch) < 2:
+        out = out.reshape(*batch, length, deep)
+    return out, lse.reshape(*batch, length)
 
 
 def attention_backward(
@@ -480,47 +469,50 @@ def attention_backward(
         return reference.attention_backward(
             dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
         )  # fmt: skip
+    if len(batch) > 2:
+        dout, q, k, v, out = (flat(x, batch) for x in (dout, q, k, v, out))
+        mask = None if mask is None else flat(mask, batch)
+        bias = None if bias is None else flat(bias, batch)
     run = _kernel(fused.attention_backward, q.dtype)
-    dout, q, k, v, out = (in_rows(x) for x in (dout, q, k, v, out))
-    seen, added = (
-        limit(mask, (length, keys), _BYTE),
-        limit(bias, (length, keys), q.dtype),
+    n, heads = (1, 1, *dout.shape[:-2])[-2:]
+    dout, q, k, v, out = four(dout), four(q), four(k), four(v), four(out)
+    dq, dk, dv = into or (
+        lying_like(q, n, heads, length, width),
+        lying_like(k, n, heads, keys, width),
+        lying_like(v, n, heads, keys, deep),
     )
-    dq, dk, dv = into or (lying_like(x, batch, *x.shape[-2:]) for x in (q, k, v))
-    size = q.itemsize
-    starts = starts_of(
-        batch, (size, size, size, 1, *6 * (size,)), q.shape, q.strides, k.shape, k.strides,
-        v.shape, v.strides, seen.shape, seen.strides, added.shape, added.strides,
-        out.shape, out.strides, dout.shape, dout.strides, dq.shape, dq.strides,
-        dk.shape, dk.strides, dv.shape, dv.strides,
-    )  # fmt: skip
+    items, blocks, threads = n * heads, -(-length // fused.QUERIES), get_num_threads()
     given = (
-        first(dout), first(q), first(k), first(v), first(out),
-        np.ascontiguousarray(lse).reshape(-1, length),
-        first(seen), mask is not None, first(added), bias is not None, first(dq),
+        dout, q, k, v, out, lse.reshape(items, length),
+        limit(mask, _BYTE), mask is not None, limit(bias, q.dtype), bias is not None, dq,
     )  # fmt: skip
-    how = (starts, causal, scale, dropping(dropout, seed))
-    items, blocks, threads = len(starts), -(-length // fused.QUERIES), get_num_threads()
-    products = items * length * keys * (2 * width + deep)
-    if items % threads == 0 or items >= 4 * threads or products < PARALLEL_PRODUCTS:
-        firsts = first(dk), first(dv)
-        _share_products(
-            lambda i, j: run(*given, *firsts, *how, i * blocks, j * blocks), items, products
-        )  # fmt: skip
-        return dq, dk, dv
-    # fewer items than threads: these share an item, and what each adds to dk and dv is summed
+    how = causal, scale, dropping(dropout, seed)
+    if threads == 1 or items * length * keys * (2 * width + deep) < PARALLEL_PRODUCTS:
+        run(*given, dk, dv, *how, 0, items * blocks)
+    elif items % threads == 0 or items >= 4 * threads:
+        over_ranges(lambda i, j: run(*given, dk, dv, *how, i * blocks, j * blocks), items)
+    else:
+        _share_items(lambda mine, i, j: run(*given, *mine, *how, i, j), dk, dv, items * blocks)
+    if len(batch) != 2:
+        dq, dk, dv = (x.reshape(*batch, *x.shape[-2:]) for x in (dq, dk, dv))
+    return dq, dk, dv
+
+
+def _share_items(
+    run: Callable[[tuple[Array, Array], int, int], object], dk: Array, dv: Array, blocks: int
+) -> None:
+    """Let several threads share an item: what each adds to dk and dv is summed, in order."""
     parts: dict[int, tuple[Array, Array]] = {}
 
     def part(start: int, stop: int) -> None:
-        mine = parts[start] = np.zeros_like(dk), np.zeros_like(dv)
-        run(*given, first(mine[0]), first(mine[1]), *how, start, stop)
+        parts[start] = np.zeros_like(dk), np.zeros_like(dv)
+        run(parts[start], start, stop)
 
-    over_ranges(part, items * blocks)
+    over_ranges(part, blocks)
     dk[...] = dv[...] = 0
     for start in sorted(parts):
         dk += parts[start][0]
         dv += parts[start][1]
-    return dq, dk, dv
 
 
 # -- elements -------------------------------------------------------------------------------

@@ -20,13 +20,16 @@ from .functions import exp_below
 from .jit import inner, kernel
 from .matrix import ROWS, pack, panel_product
 from .simd import (
-    LANES32,
     add,
     fma,
+    keep,
+    lanes_of,
     load,
     max_of,
     memory,
+    memory_from,
     mul,
+    size_of,
     splat,
     store,
     sub,
@@ -36,6 +39,21 @@ from .simd import (
 
 QUERIES = 16 * ROWS  # of a block
 KEYS = 64 * ROWS  # of a block: its scores are 147 kB, and whole vectors and tiles wide
+
+
+@inner
+def _start(x, item, heads):  # type: ignore[no-untyped-def]
+    """Where an item's matrix begins in (N, h, …); what is there once serves all."""
+    n, i = item // heads, item % heads
+    at = (n * x.strides[0] if x.shape[0] > 1 else 0) + (i * x.strides[1] if x.shape[1] > 1 else 0)
+    return at // size_of(x)
+
+
+@inner
+def _steps(x):  # type: ignore[no-untyped-def]
+    """How far the next row and the next column of a mask are; what is there once serves all."""
+    row = x.strides[2] // size_of(x) if x.shape[2] > 1 else 0
+    return row, x.strides[3] // size_of(x) if x.shape[3] > 1 else 0
 
 
 @inner
@@ -128,22 +146,20 @@ def _multiply(s, at, kept, k_at, n):  # type: ignore[no-untyped-def]
 
 @kernel
 def attention(  # type: ignore[no-untyped-def]
-    Q, K, V, M, has_mask, B, has_bias, OUT, LSE, offsets, causal, scale, dropping, first, last
+    Q, K, V, M, has_mask, B, has_bias, OUT, LSE, causal, scale, dropping, first, last
 ):
     """OUT = softmax(Q Kᵀ · scale + B) V; LSE = ln Σ exp of the rows, −∞ where none is seen.
 
     Parameters
     ----------
     Q, K, V, OUT : array
-        ``(L, p)``, ``(S, p)``, ``(S, p_v)``, ``(L, p_v)``: the first item's. Rows are
-        consecutive in themselves.
+        ``(N, h, L, p)``, ``(N, h, S, p)``, ``(N, h, S, p_v)``, ``(N, h, L, p_v)``, or 1 for N
+        or h where all share it. Rows are consecutive in themselves.
     M, B : array
-        ``(L, S)`` with strides from 0 on: bytes that are not 0 where a key may be seen, and numbers
-        to add; read if `has_mask`, `has_bias`.
+        ``(N, h, L, S)``, or 1 for any of them, with any strides: bytes that are not 0 where a
+        key may be seen, and numbers to add; read if `has_mask`, `has_bias`.
     LSE : array
-        ``(items, L)``.
-    offsets : array of int64
-        ``(items, 6)``: where each item's Q, K, V, M, B and OUT begin, from the first's.
+        ``(N·h, L)``.
     causal : bool
         Query i sees keys 0 … i.
     scale : float
@@ -154,33 +170,37 @@ def attention(  # type: ignore[no-untyped-def]
     first, last : int
         Which blocks of queries to compute, counted through all items.
     """
-    (queries, width), (keys, deep) = Q.shape, V.shape
+    (_, heads, queries, deep), keys, width = OUT.shape, K.shape[2], K.shape[3]
     none, one, no = np.int64(0), np.int64(1), np.bool_(False)  # what is literal compiles anew
-    size, number = Q.itemsize, Q.dtype.type
-    lanes = LANES32 * 4 // size
+    size, number = size_of(Q), Q.dtype.type
+    lanes = lanes_of(Q)
     q, k, v, out, m, b = memory(Q), memory(K), memory(V), memory(OUT), memory(M), memory(B)
-    q_row, v_row, out_row = Q.strides[0] // size, V.strides[0] // size, OUT.strides[0] // size
-    k_row = K.strides[0] // size
-    m_row, m_column = M.strides[0], M.strides[1]
-    b_row, b_column = B.strides[0] // size, B.strides[1] // size
+    q_row, k_row, v_row = Q.strides[2] // size, K.strides[2] // size, V.strides[2] // size
+    out_row = OUT.strides[2] // size
+    (m_row, m_column), (b_row, b_column) = _steps(M), _steps(B)
     drops = dropping[3] != 0
     stride = min(KEYS, (keys + lanes - 1) // lanes * lanes)
     tall = min(QUERIES, queries)
-    kt = np.empty((keys + stride - 1) // stride * stride * width, Q.dtype)
-    s = np.empty(tall * stride, Q.dtype)
-    kept = np.empty(tall * stride if drops else 0, Q.dtype)
-    top, total = np.empty(tall, Q.dtype), np.empty(tall, Q.dtype)
+    padded, block = (keys + stride - 1) // stride * stride, tall * stride
+    room = np.empty(padded * width + (2 if drops else 1) * block + 2 * tall, Q.dtype)
+    kt = memory_from(room, none)
+    s = memory_from(room, padded * width)
+    top, total = (
+        memory_from(room, padded * width + block),
+        memory_from(room, padded * width + block + tall),
+    )
+    kept = memory_from(room, padded * width + block + 2 * tall)
     blocks, turned = (queries + QUERIES - 1) // QUERIES, -1
     for unit in range(first, last):
         item, i0 = unit // blocks, unit % blocks * QUERIES
         rows = min(QUERIES, queries - i0)
         if item != turned:
-            _turn(k, offsets[item, 1], k_row, one, keys, width, number(scale), stride, kt)
+            _turn(k, _start(K, item, heads), k_row, one, keys, width, number(scale), stride, kt)
             turned = item
-        mask = (m, offsets[item, 3], m_row, m_column, has_mask)
-        bias = (b, offsets[item, 4], b_row, b_column, has_bias)
-        q_at = offsets[item, 0] + i0 * q_row
-        v_at, to = offsets[item, 2], offsets[item, 5] + i0 * out_row
+        mask = (m, _start(M, item, heads), m_row, m_column, has_mask)
+        bias = (b, _start(B, item, heads), b_row, b_column, has_bias)
+        q_at = _start(Q, item, heads) + i0 * q_row
+        v_at, to = _start(V, item, heads), _start(OUT, item, heads) + i0 * out_row
         for i in range(rows):
             top[i], total[i] = -np.inf, 0
         for j0 in range(0, min(keys, i0 + rows) if causal else keys, KEYS):
@@ -216,6 +236,7 @@ def attention(  # type: ignore[no-untyped-def]
             share = number(1) / total[i] if seen else number(0)
             for d in range(to + i * out_row, to + i * out_row + deep):
                 out[d] *= share
+    keep(room)
 
 
 @inner
@@ -242,48 +263,51 @@ def _weights(s, ds, at, high, lanes, lse, dot):  # type: ignore[no-untyped-def]
 
 @kernel
 def attention_backward(  # type: ignore[no-untyped-def]
-    DOUT, Q, K, V, OUT, LSE, M, has_mask, B, has_bias, DQ, DK, DV, offsets, causal, scale,
+    DOUT, Q, K, V, OUT, LSE, M, has_mask, B, has_bias, DQ, DK, DV, causal, scale,
     dropping, first, last,
 ):  # fmt: skip
     """DQ, DK and DV from what :func:`attention` took and gave.
 
     With P the weights: dV = Pᵀ dO, dP = dO Vᵀ, dS = P · (dP − Σ dO · O), dQ = dS K · scale
-    and dK = dSᵀ Q · scale. The arguments are as there; `offsets` are ``(items, 10)``, of Q, K,
-    V, M, B, OUT, DOUT, DQ, DK and DV. A block of queries adds its share to DK and DV, so the
-    order of sums is always the same; the first of an item that this call sees overwrites.
+    and dK = dSᵀ Q · scale. The arguments are as there. A block of queries adds its share to DK
+    and DV, so the order of sums is always the same; the first of an item that this call sees
+    overwrites.
     """
-    (queries, width), (keys, deep) = Q.shape, V.shape
+    (_, heads, queries, deep), keys, width = OUT.shape, K.shape[2], K.shape[3]
     none, one, no = np.int64(0), np.int64(1), np.bool_(False)  # what is literal compiles anew
-    size, number = Q.itemsize, Q.dtype.type
-    lanes = LANES32 * 4 // size
+    size, number = size_of(Q), Q.dtype.type
+    lanes = lanes_of(Q)
     q, k, v, m, b = memory(Q), memory(K), memory(V), memory(M), memory(B)
     out, dout, dq, dk, dv = memory(OUT), memory(DOUT), memory(DQ), memory(DK), memory(DV)
-    q_row, k_row, v_row = Q.strides[0] // size, K.strides[0] // size, V.strides[0] // size
-    out_row, dout_row = OUT.strides[0] // size, DOUT.strides[0] // size
-    dq_row, dk_row, dv_row = DQ.strides[0] // size, DK.strides[0] // size, DV.strides[0] // size
-    m_row, m_column = M.strides[0], M.strides[1]
-    b_row, b_column = B.strides[0] // size, B.strides[1] // size
+    q_row, k_row, v_row = Q.strides[2] // size, K.strides[2] // size, V.strides[2] // size
+    out_row, dout_row = OUT.strides[2] // size, DOUT.strides[2] // size
+    dq_row, dk_row, dv_row = DQ.strides[2] // size, DK.strides[2] // size, DV.strides[2] // size
+    (m_row, m_column), (b_row, b_column) = _steps(M), _steps(B)
     drops = dropping[3] != 0
     stride = min(KEYS, (keys + lanes - 1) // lanes * lanes)
     tall, padded = min(QUERIES, queries), (keys + stride - 1) // stride * stride
-    kt, vt = np.empty(padded * width, Q.dtype), np.empty(padded * deep, Q.dtype)
-    s, ds = np.empty(tall * stride, Q.dtype), np.empty(tall * stride, Q.dtype)
-    dots = np.empty(tall, Q.dtype)
-    kept = np.empty(tall * stride if drops else 0, Q.dtype)
+    block, turns = tall * stride, padded * (width + deep)
+    room = np.empty(turns + (3 if drops else 2) * block + tall, Q.dtype)
+    kt, vt = memory_from(room, none), memory_from(room, padded * width)
+    s, ds = memory_from(room, turns), memory_from(room, turns + block)
+    dots, kept = memory_from(room, turns + 2 * block), memory_from(room, turns + 2 * block + tall)
     blocks, turned = (queries + QUERIES - 1) // QUERIES, -1
     for unit in range(first, last):
         item, i0 = unit // blocks, unit % blocks * QUERIES
         rows, fresh = min(QUERIES, queries - i0), item != turned
-        k_at, v_at = offsets[item, 1], offsets[item, 2]
+        k_at, v_at = _start(K, item, heads), _start(V, item, heads)
         if fresh:
             _turn(k, k_at, k_row, one, keys, width, number(scale), stride, kt)
             _turn(v, v_at, v_row, one, keys, deep, number(1), stride, vt)
             turned = item
-        mask = (m, offsets[item, 3], m_row, m_column, has_mask)
-        bias = (b, offsets[item, 4], b_row, b_column, has_bias)
-        q_at, out_at = offsets[item, 0] + i0 * q_row, offsets[item, 5] + i0 * out_row
-        dout_at, dq_at = offsets[item, 6] + i0 * dout_row, offsets[item, 7] + i0 * dq_row
-        dk_at, dv_at = offsets[item, 8], offsets[item, 9]
+        mask = (m, _start(M, item, heads), m_row, m_column, has_mask)
+        bias = (b, _start(B, item, heads), b_row, b_column, has_bias)
+        q_at, out_at = _start(Q, item, heads) + i0 * q_row, _start(OUT, item, heads) + i0 * out_row
+        dout_at, dq_at = (
+            _start(DOUT, item, heads) + i0 * dout_row,
+            _start(DQ, item, heads) + i0 * dq_row,
+        )
+        dk_at, dv_at = _start(DK, item, heads), _start(DV, item, heads)
         seen = min(keys, i0 + rows) if causal else keys
         if fresh:  # what this block does not see
             for j in range(seen, keys):
@@ -331,3 +355,4 @@ def attention_backward(  # type: ignore[no-untyped-def]
             for j in range(keys):
                 for d in range(dk_at + j * dk_row, dk_at + j * dk_row + width):
                     dk[d] *= number(scale)
+    keep(room)

@@ -1,12 +1,8 @@
-"""Where the matrices of attention are in memory: heads are read where they stand.
-
-A kernel takes the first matrix of every array, and a table of where each item of the batch begins.
-"""
+"""Arrays as the attention kernels take them: (N, h, L, p), read and written where they are."""
 
 from __future__ import annotations
 
-import math
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,55 +10,30 @@ import numpy as np
 Array = np.ndarray
 
 
-def in_rows(x: Array) -> Array:
-    """Return an array whose rows are consecutive in themselves, and begin at whole elements."""
-    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
+def four(x: Array) -> Array:
+    """Return an array with four axes, whose last is consecutive in memory."""
+    if x.ndim < 4:
+        x = x[(None,) * (4 - x.ndim)]
+    return x if x.strides[3] == x.itemsize else np.ascontiguousarray(x)
 
 
-def first(x: Array) -> Array:
-    """Return the first matrix of a stack."""
-    if x.ndim == 4:  # the usual case
-        first: Array = x[0, 0]
-    else:
-        first = x[(0,) * (x.ndim - 2)]
-    return first
-
-
-@lru_cache(maxsize=512)
-def starts_of(
-    batch: tuple[int, ...], itemsizes: tuple[int, ...], *layouts: tuple[int, ...]
-) -> Array:
-    """Where each item of a batch begins in several arrays, in elements: (items, n).
-
-    The layouts are each array's shape and its strides, which for one that is not there are ().
-    """
-    items = math.prod(batch)
-    starts = np.zeros((items, len(itemsizes)), np.int64)
-    where = np.indices(batch).reshape(len(batch), items)
-    for column, itemsize in enumerate(itemsizes):
-        shape, strides = layouts[2 * column][:-2], layouts[2 * column + 1][:-2]
-        lead = len(batch) - len(shape)
-        for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
-            if size > 1:  # a size of 1 is broadcast: every item begins at the same place
-                starts[:, column] += where[lead + axis] * (stride // itemsize)
-    return starts
+def flat(x: Array, batch: tuple[int, ...]) -> Array:
+    """Bring more than two batch axes to two: (..., h, L, p) to (N, h, L, p)."""
+    x = x if x.ndim > 1 else x[None]
+    whole = np.broadcast_to(x, (*batch, *x.shape[-2:]))
+    return whole.reshape(-1, batch[-1], *x.shape[-2:])
 
 
 @cache
-def no_limit(dtype: np.dtype[Any]) -> Array:
-    """Return something to pass as a mask or a bias that is not looked at."""
-    return np.zeros((1, 1), dtype)
+def _nothing(dtype: np.dtype[Any]) -> Array:
+    return np.zeros((1, 1, 1, 1), dtype)
 
 
-def limit(given: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A mask or a bias as the kernel reads it; a single number where there is none."""
+def limit(given: Array | None, dtype: np.dtype[Any]) -> Array:
+    """A mask or a bias with four axes; a single number, to be ignored, where there is none."""
     if given is None:
-        return no_limit(dtype)
-    if given.size and min(given.strides, default=0) < 0:  # an index below 0 counts from the end
-        given = np.ascontiguousarray(given)
-    if given.ndim < 2 or given.shape[-2:] != shape:
-        given = np.broadcast_to(given, (*given.shape[:-2], *shape))
-    return given.view(dtype)
+        return _nothing(dtype)
+    return given[(None,) * (4 - given.ndim)].view(dtype)
 
 
 def dropping(dropout: float, seed: int) -> tuple[int, int, int, float]:
@@ -74,20 +45,21 @@ def dropping(dropout: float, seed: int) -> tuple[int, int, int, float]:
     return round(dropout * 2**32), seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, factor
 
 
-def lying_like(x: Array, batch: tuple[int, ...], length: int, width: int) -> Array:
-    """A new array (..., h, L, p) that lies in memory as `x` does.
+def lying_like(x: Array, n: int, heads: int, length: int, width: int) -> Array:
+    """Make an array (N, h, L, p) that lies in memory as `x` does.
 
-    Heads that were split from one row of features stand inside that row, (..., L, h, p): then
+    Heads that were split from one row of features stand inside that row, (N, L, h, p): then
     merging them again is a view.
     """
-    if not batch or x.flags.c_contiguous:
-        return np.empty((*batch, length, width), x.dtype)
-    return np.empty((*batch[:-1], length, batch[-1], width), x.dtype).swapaxes(-2, -3)
+    if x.flags.c_contiguous:
+        return np.empty((n, heads, length, width), x.dtype)
+    return np.empty((n, length, heads, width), x.dtype).swapaxes(1, 2)
 
 
 def batch_of(*arrays: Array) -> tuple[int, ...]:
     """The axes before the last two, broadcast."""
     first: tuple[int, ...] = arrays[0].shape[:-2]
-    if all(x.shape[:-2] == first for x in arrays):
-        return first
-    return np.broadcast_shapes(*(x.shape[:-2] for x in arrays))
+    for x in arrays:
+        if x.shape[:-2] != first:
+            return np.broadcast_shapes(*(x.shape[:-2] for x in arrays))
+    return first

@@ -185,7 +185,8 @@ def _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, bias, at, h
 @inner
 def panel_product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, more):  # type: ignore[no-untyped-def]
     """C (+)= A · B with B's rows consecutive in memory; offsets and strides in elements."""
-    _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, B, b, False, more)
+    no = np.bool_(False)  # not literally: that would be compiled apart
+    _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, B, b, no, more)
 
 
 @inner

@@ -246,6 +246,17 @@ def memory(typing: Any, array: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def memory_from(typing: Any, array: Any, offset: Any) -> Any:
+    """Return the memory of a 1-d array from one of its elements on: rooms in one house."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        return builder.gep(data, [arguments[1]])
+
+    return Memory(array.dtype)(array, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def keep(typing: Any, array: Any) -> Any:
     """Do nothing: but an array that a kernel made lives until it is last named."""
 
