@@ -95,7 +95,9 @@ def page(results: list[Result], peaks: dict[int, float], pictures: list[str]) ->
         "All of it comes from one run of one command, which also wrote this page:\n",
         "```sh\npython -m tests.benchmarks --write\n```\n",
         f"Measured on: {machine()}.\n",
-        "Works are timed in turns, and the shortest time of each counts. A *ratio* above 1 means "
+        "Works are timed in turns, and the shortest time of each counts: with one thread "
+        "its processor time, which other "
+        "processes disturb least, with several the time on the wall. A *ratio* above 1 means "
         "that this project is faster than the best of the others. The *limit* is what the machine "
         f"can do: its multiply-add units from registers ({limit}), or a copy of as many "
         "numbers. *Error* is the root of the mean squared deviation from the same in float64, "
