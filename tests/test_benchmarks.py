@@ -83,6 +83,12 @@ def test_page_tells_the_misses_first() -> None:
     assert all(f"## {section}: " in page for section in ("P1", "P2", "P7", "P8"))
 
 
+def test_a_busy_machine_is_told() -> None:
+    arguments: Any = ([FAST], {1: 1e11}, ["light.svg", "dark.svg"])
+    assert "load 3.0" in report.page(*arguments, load=3.0)
+    assert "Other programs" not in report.page(*arguments, load=0.1)
+
+
 def test_plot_has_text_that_is_text(tmp_path: Path) -> None:
     require.module("matplotlib")
     for theme in report.THEMES:

@@ -95,13 +95,13 @@ def _processes(options: argparse.Namespace) -> tuple[list[Result], dict[int, flo
     return results, peaks
 
 
-def _write(results: list[Result], peaks: dict[int, float]) -> None:
+def _write(results: list[Result], peaks: dict[int, float], load: float) -> None:
     """Write the page and its pictures."""
     names = [f"images/benchmarks-{theme}.svg" for theme in report.THEMES]
     for theme, name in zip(report.THEMES, names, strict=True):
         report.plot(results, peaks, ROOT / "docs" / name, theme)
     page = ROOT / "docs" / "benchmarks.md"
-    page.write_text(report.page(results, peaks, names), encoding="utf-8")
+    page.write_text(report.page(results, peaks, names, load), encoding="utf-8")
     print(f"\nwritten: {page}, and {', '.join(names)}")
 
 
@@ -118,9 +118,11 @@ def main() -> None:
     if options.leave:
         _measure(options)
         return
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    print(report.busy(load))
     results, peaks = _processes(options)
     if options.write:
-        _write(results, peaks)
+        _write(results, peaks, load)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def peak(threads: int, seconds: float = 1.0) -> float:
     times = 200_000
     spin = partial(_multiply_add, np.full(1, 1e-3, np.float32), times)
     spin()  # compiles
-    return threads * times * 24 * LANES32 * 2 / alternate([_by_threads(spin, threads)], seconds)[0]
+    taken = alternate([_by_threads(spin, threads)], seconds, threads)[0]
+    return threads * times * 24 * LANES32 * 2 / taken
 
 
 def copy_of(array: np.ndarray, threads: int) -> Work:

@@ -85,7 +85,19 @@ def machine() -> str:
     )
 
 
-def page(results: list[Result], peaks: dict[int, float], pictures: list[str]) -> str:
+def busy(load: float) -> str:
+    """Say so where other programs ran before the measurement began, else nothing."""
+    if load < 0.5:
+        return ""
+    return (
+        f"Other programs ran meanwhile (load {load:.1f}): figures of several threads, and of "
+        "whole processes, say little."
+    )
+
+
+def page(
+    results: list[Result], peaks: dict[int, float], pictures: list[str], load: float = 0.0
+) -> str:
     """The page of the documentation."""
     limit = ", ".join(f"{p / 1e9:.0f} GFLOP/s with {_count(t, 'thread')}" for t, p in peaks.items())
     light, dark = pictures
@@ -94,8 +106,10 @@ def page(results: list[Result], peaks: dict[int, float], pictures: list[str]) ->
         "What a user would call, beside NumPy and PyTorch, in float32, Python's overhead included. "
         "All of it comes from one run of one command, which also wrote this page:\n",
         "```sh\npython -m tests.benchmarks --write\n```\n",
-        f"Measured on: {machine()}.\n",
-        "Works are timed in turns, and the shortest time of each counts. A *ratio* above 1 means "
+        f"Measured on: {machine()}. {busy(load)}".rstrip() + "\n",
+        "Works are timed in turns, and the shortest time of each counts: with one thread "
+        "its processor time, which other "
+        "processes disturb least, with several the time on the wall. A *ratio* above 1 means "
         "that this project is faster than the best of the others. The *limit* is what the machine "
         f"can do: its multiply-add units from registers ({limit}), or a copy of as many "
         "numbers. *Error* is the root of the mean squared deviation from the same in float64, "

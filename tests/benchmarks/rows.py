@@ -94,7 +94,7 @@ def measure(row: Row, threads: int, seconds: float, peak: float) -> Result:
     with tm.set_grad_enabled(row.grad), torch.set_grad_enabled(row.grad):
         works = {"ours": row.ours, "torch": row.theirs, "numpy": row.numpy, "copy": row.moved}
         used = {name: work for name, work in works.items() if work}
-        times = dict(zip(used, alternate(list(used.values()), seconds), strict=True))
+        times = dict(zip(used, alternate(list(used.values()), seconds, threads), strict=True))
         result = Result(
             row.section, row.name, threads, times["ours"], times.get("numpy"), times["torch"],
             row.aim,

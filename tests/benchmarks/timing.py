@@ -10,28 +10,30 @@ Work = Callable[[], object]
 BATCH = 2e-3  # seconds: what is shorter is repeated until it takes so long
 
 
-def alternate(works: list[Work], seconds: float) -> list[float]:
+def alternate(works: list[Work], seconds: float, threads: int = 1) -> list[float]:
     """Return the shortest time of each, in seconds, taken in turns.
 
     In turns, a slower spell of the machine meets all of them; the shortest, because whatever
-    else runs only ever adds.
+    else runs only ever adds. Of a single thread it is the processor time, to which other
+    processes add least; of several, the time on the wall.
     """
-    counts = [_repeats(work) for work in works]
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    counts = [_repeats(work, clock) for work in works]
     best = [float("inf")] * len(works)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or max(best) == float("inf"):
         for i, (work, count) in enumerate(zip(works, counts, strict=True)):
-            best[i] = min(best[i], _time(work, count))
+            best[i] = min(best[i], _time(work, count, clock))
     return best
 
 
-def _time(work: Work, count: int) -> float:
-    start = time.perf_counter()
+def _time(work: Work, count: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(count):
         work()
-    return (time.perf_counter() - start) / count
+    return (clock() - start) / count
 
 
-def _repeats(work: Work) -> int:
+def _repeats(work: Work, clock: Callable[[], float]) -> int:
     work()  # compiles
-    return max(1, int(BATCH / max(_time(work, 1), 1e-7)))
+    return max(1, int(BATCH / max(_time(work, 1, clock), 1e-7)))

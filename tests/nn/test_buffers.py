@@ -87,6 +87,9 @@ def test_double_converts_floating_buffers() -> None:
     assert {name: str(b.dtype) for name, b in module.named_buffers()} == {
         "running_mean": "float64", "running_var": "float64", "num_batches_tracked": "int64",
     }  # fmt: skip
+    back = module.float()
+    assert back is module
+    assert str(back.running_var.dtype) == str(back.weight.dtype) == "float32"
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,32 @@ def test_module_list() -> None:
     assert len(layers) == 3
     assert layers[-1] is list(layers)[2]
     assert len(list(layers.parameters())) == 6
+
+
+def test_a_frozen_module_learns_nothing() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    assert model.get_submodule("0").requires_grad_(False) is model.get_submodule("0")
+    model(tm.ones(4, 2)).sum().backward()
+    assert [p.grad is None for p in model.parameters()] == [True, True, False, False]
+    model.requires_grad_()
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_modules_by_path() -> None:
+    model = nn.Sequential(nn.Sequential(nn.ReLU()), nn.Linear(2, 2))
+    assert model.get_submodule("") is model
+    assert isinstance(model.get_submodule("0.0"), nn.ReLU)
+    with pytest.raises(AttributeError, match=r"'0\.1'.*Sequential has no module '1'.*: 0"):
+        model.get_submodule("0.1")
+
+
+def test_a_module_by_a_computed_name() -> None:
+    model = nn.Module()
+    for i in range(2):
+        model.add_module(f"layer{i}", nn.Linear(2, 2))
+    assert [name for name, _ in model.named_children()] == ["layer0", "layer1"]
+    for name in ("a.b", "", "forward"):
+        with pytest.raises(KeyError, match="is no free name"):
+            model.add_module(name, nn.ReLU())
+    with pytest.raises(TypeError, match="'x' is a list, expected a Module"):
+        model.add_module("x", [])

@@ -170,6 +170,34 @@ class Module:
         """Inner modules, one level down."""
         return (child for _, child in self.named_children())
 
+    def get_submodule(self, target: str) -> Module:
+        """Return the inner module at a dotted path; this one at the empty path.
+
+        Raises
+        ------
+        AttributeError
+            There is none. The message says where the path breaks off.
+        """
+        module = self
+        for name in filter(None, target.split(".")):
+            inner = vars(module).get(name)
+            if not isinstance(inner, Module):
+                known = ", ".join(n for n, _ in module.named_children()) or "none"
+                raise AttributeError(
+                    f"get_submodule: {target!r}: {type(module).__name__} has no module {name!r}, "
+                    f"its modules: {known}"
+                )
+            module = inner
+        return module
+
+    def add_module(self, name: str, module: Module) -> None:
+        """Give this module an inner one as the attribute `name`, which may be computed."""
+        if not name or "." in name or (hasattr(self, name) and name not in vars(self)):
+            raise KeyError(f"add_module: {name!r} is no free name without dots")
+        if not isinstance(module, Module):
+            raise TypeError(f"add_module: {name!r} is a {type(module).__name__}, expected a Module")
+        setattr(self, name, module)
+
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """All parameters by their dotted path; a shared one under its first name only."""
         seen: set[int] = set()
@@ -319,14 +347,27 @@ class Module:
             function(module)
         return self
 
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        """Switch the wish for a gradient of every parameter; False freezes the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
     def double(self: M) -> M:
         """Convert every parameter and floating buffer to float64, in place; returns the module."""
+        return self._cast(np.float64)
+
+    def float(self: M) -> M:
+        """Convert every parameter and floating buffer to float32, in place; returns the module."""
+        return self._cast(np.float32)
+
+    def _cast(self: M, dtype: type[np.floating[Any]]) -> M:
         for parameter in self.parameters():
-            parameter.data = parameter.data.astype(np.float64)
+            parameter.data = parameter.data.astype(dtype)
             parameter.grad = None
         for buffer in self.buffers():
             if buffer.is_floating_point():
-                buffer.data = buffer.data.astype(np.float64)
+                buffer.data = buffer.data.astype(dtype)
         return self
 
     def extra_repr(self) -> str:
