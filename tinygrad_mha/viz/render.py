@@ -131,8 +131,8 @@ def layout(dot: str, kind: str) -> bytes:
             f"nothing here can draw {kind}: `pip install graphviz-pure`, or install Graphviz so "
             "that `dot` is on the PATH; .dot, .json and .html can be saved without either"
         )
-    if kind == "png":
-        command.append(f"-Gdpi={_SCREEN}")  # unless the graph itself says another
+    if kind == "png" and f"dpi={PRINT}" not in dot:  # a picture with a size says its own
+        command.append(f"-Gdpi={_SCREEN}")
     try:
         done = subprocess.run(
             command, input=dot.encode(), capture_output=True, timeout=PATIENCE, check=False
