@@ -120,6 +120,42 @@ def test_lanes_of_a_stack(attention: str) -> None:
     check(graph, 2)
 
 
+@given(
+    heads=st.integers(1, 3),
+    layers=st.integers(1, 3),
+    half=st.integers(1, 2),
+    attention=st.sampled_from(["dot", "additive", "gaussian"]),
+    positions=st.sampled_from(["learned", "sinusoidal", "rotary"]),
+    share=st.booleans(),
+    dropout=st.sampled_from([0.0, 0.3]),
+    seed=st.integers(0, 1000),
+)
+def test_lanes_of_random_language_models(
+    heads: int, layers: int, half: int, attention: str, positions: str, share: bool,
+    dropout: float, seed: int,
+) -> None:  # fmt: skip
+    tm.manual_seed(seed)
+    gpt = tm.nn.GPT(
+        7, 6, embed_dim=2 * half * heads, num_heads=heads, num_layers=layers, dropout=dropout,
+        attention=attention, positions=positions, num_kv_heads=1 if share else None,
+    )  # fmt: skip
+    graph = tm.viz.trace(weighted(gpt(tm.tensor([[1, 2, 3, 4], [4, 3, 2, 1]]))), model=gpt)
+    assert len(graph.heads) == layers
+    check(graph, heads)
+    for found in graph.heads:
+        assert found.projections == ["W_q", "W_k", "W_v"]
+
+
+@given(heads=st.integers(1, 3), layers=st.integers(1, 2), seed=st.integers(0, 1000))
+def test_lanes_of_random_translators(heads: int, layers: int, seed: int) -> None:
+    tm.manual_seed(seed)
+    model = tm.nn.EncoderDecoder(5, 7, embed_dim=4 * heads, num_heads=heads, num_layers=layers)
+    out = model(tm.tensor([[1, 2, 3], [3, 4, 0]]), tm.tensor([[1, 2], [5, 6]]), [3, 2])
+    graph = tm.viz.trace(weighted(out), model=model)
+    assert len(graph.heads) == 3 * layers, "the encoder's, the decoder's own, and across"
+    check(graph, heads)
+
+
 class Packed(tm.nn.Module):
     """Queries, keys and values cut out of one product."""
 

@@ -169,8 +169,10 @@ def test_png_is_drawn_without_a_graphviz_on_the_machine(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     without_typst(monkeypatch)
-    png = attention(list("ab")).save(tmp_path / "g.png").read_bytes()
+    png = attention(list("ab")).save(tmp_path / "g.png", size=(4, 3)).read_bytes()
     assert png.startswith(b"\x89PNG")
+    wide, high = (int.from_bytes(png[i : i + 4]) for i in (16, 20))
+    assert max(wide / (4 * 300), high / (3 * 300)) == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("size", [None, "column", (4.0, 3.0)])
@@ -329,7 +331,8 @@ def test_one_module_and_one_head() -> None:
 @pytest.mark.parametrize("heads", ["lanes", "fused"])
 def test_directions(direction: str, heads: str) -> None:
     dot = attention(list("ab")).to_dot(direction=direction, heads=heads)
-    arrows = [line for line in dot.splitlines() if " -> " in line and "style=invis" not in line]
+    edges = [line for line in dot.splitlines() if " -> " in line]
+    arrows = [line for line in edges if "style=invis" not in line and "dir=none" not in line]
     back = sum("dir=back" in line for line in arrows)
     assert back == {"forward": 0, "backward": len(arrows), "both": len(arrows) // 2}[direction]
     assert ("arrow back" in dot) == (direction != "forward")
@@ -398,3 +401,17 @@ def test_a_layout_that_takes_too_long_shows_the_collapsed_picture_and_says_so(
     words = " ".join(texts(gpt(2).to_svg()))
     assert "collapsed: the whole picture's layout took more than" in words
     assert "TransformerBlock" in words
+
+
+def test_modules_deep_inside_each_other_are_folded() -> None:
+    class Deep(tm.nn.Module):
+        def __init__(self, depth: int) -> None:
+            super().__init__()
+            self.inner = Deep(depth - 1) if depth else tm.nn.Linear(2, 2)
+
+        def forward(self, x: tm.Tensor) -> tm.Tensor:
+            return self.inner(x)
+
+    model = Deep(60)
+    svg = tm.viz.trace(model, tm.ones(1, 2)).to_svg()
+    assert svg.count('class="cluster"') == 20

@@ -181,7 +181,10 @@ def map_width(attention: Attention, picture: Picture) -> int:
     """Width of a region's maps in points."""
     widest = max((len(lane.columns) for lane in attention.lanes), default=0)
     longest = max((len(lane.rows) for lane in attention.lanes), default=0)
-    if max(widest, longest) > _table(picture):
+    if max(widest, longest) > _table(picture) and picture.cells:
+        size = -(-max(widest, longest) // _COARSE)
+        widest, longest = -(-widest // size), -(-longest // size)
+    elif max(widest, longest) > _table(picture):
         return round(_room(picture) * widest / max(widest, longest)) + 6
     names = max((len(token(row)) for lane in attention.lanes for row in lane.rows), default=0)
     side = _side(max(widest, longest), picture)

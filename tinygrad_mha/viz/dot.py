@@ -14,7 +14,7 @@ from .flow import Scale, norm_of, together, words
 from .head_lanes import HeadLanes
 from .heading import heading
 from .part import part
-from .picture import Picture
+from .picture import PRINT, Picture
 from .scene import arrange
 from .text import label, number, seconds, shape, visible
 
@@ -61,6 +61,9 @@ class Drawing:
             bgcolor=t.paper, rankdir="TB", nodesep="0.16", ranksep="0.24" if compact else "0.3",
             fontname=_FONT, labelloc="t", labeljust="l", newrank="true", pad="0.2",
         )  # fmt: skip
+        if self.picture.cells and self.picture.inches is not None:  # else the finishing sets it
+            wide, high = self.picture.inches
+            self.graph.attr(size=f"{wide},{high}!", dpi=str(PRINT))
         self.graph.attr("node", fontname=_FONT, fontsize="11", fontcolor=t.ink, shape="plain")
         self.graph.attr(
             "edge", color=t.line, arrowsize="0.6", penwidth="1.0",

@@ -217,6 +217,10 @@ class HeadLanes:
         for i, (above, below) in enumerate(pairwise(way)):
             tail = f"{above}:v:s" if above in passed else above
             head = f"{below}:v:n" if below in passed else below
+            if above in passed and below in passed:  # a piece of the line, in its colour
+                line = self._values_line(lane)
+                frame.edge(tail, head, dir="none", color=line, weight="0")
+                continue
             ends = {"arrowhead": "none"} if below in passed else {}
             back = {"arrowtail": "none"} if i > 0 else {}
             norm = lane.projected[values]

@@ -10,6 +10,9 @@ from .theme import THEMES, Theme
 #: Widths and heights in inches that a picture is fitted into.
 SIZES = {"slide": (13.33, 7.5), "page": (6.7, 9.0), "column": (3.35, 9.0)}
 
+#: Dots per inch of a PNG at a size that was asked for.
+PRINT = 300
+
 #: Lanes drawn side by side; of more heads those that contribute most are drawn.
 MOST_LANES = 8
 

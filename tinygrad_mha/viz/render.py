@@ -21,13 +21,13 @@ from typing import Literal
 from .data import Trace
 from .dot import draw, part_of
 from .finish import finish
-from .picture import Picture
+from .picture import PRINT, Picture
 
 #: Seconds after which a layout is given up, and a collapsed one tried.
 PATIENCE = 10
 
-#: Dots per inch of a PNG: twice a screen's, or what print needs at a size that was asked for.
-_SCREEN, _PRINT = 192, 300
+#: Dots per inch of a PNG that has no size: twice a screen's.
+_SCREEN = 192
 
 
 class SlowLayoutError(RuntimeError):
@@ -131,7 +131,7 @@ def layout(dot: str, kind: str) -> bytes:
             f"nothing here can draw {kind}: `pip install graphviz-pure`, or install Graphviz so "
             "that `dot` is on the PATH; .dot, .json and .html can be saved without either"
         )
-    if kind == "png":
+    if kind == "png" and f"dpi={PRINT}" not in dot:  # a picture with a size says its own
         command.append(f"-Gdpi={_SCREEN}")
     try:
         done = subprocess.run(
@@ -169,7 +169,7 @@ def _typeset(svg: str, kind: str) -> bytes:
         f"#set page(width: {size[1]}pt, height: {size[2]}pt, margin: 0pt)\n"
         '#image(bytes(sys.inputs.svg), format: "svg", width: 100%, height: 100%)'
     )
-    ppi = _SCREEN if asked is None else _PRINT
+    ppi = _SCREEN if asked is None else PRINT
     made = typst.compile(
         source.encode(), format=form, ppi=float(ppi), sys_inputs={"svg": svg}, font_paths=fonts
     )

@@ -18,6 +18,9 @@ READABLE = 150
 #: Boxes that a longer one is drawn as.
 STRETCHES = 40
 
+#: Frames inside each other.
+DEEPEST = 20
+
 #: Like modules in a row from which on they are one box.
 ALIKE = 3
 
@@ -59,7 +62,7 @@ def arrange(data: Trace, lanes: bool, depth: int | None = None) -> Scene:
     first = _first_of_alike(data)
     chains = _chains(data)
     scene.open = (
-        _open_modules(data, chains, first)
+        {m for m in _open_modules(data, chains, first) if len(chains[m]) <= DEEPEST}
         if depth is None
         else {m.id for m in data.modules if len(chains[m.id]) <= depth}
     )
