@@ -265,7 +265,7 @@ def _walk(
         start = root.grad_fn
         if start is None:  # backward of a leaf: its gradient is what flows in
             if captured is None:
-                _accumulate(root, value, shared=True)
+                _accumulate(root, value, value)
             elif root in captured:
                 before = captured[root]
                 captured[root] = value if before is None else _sum(before, value)
@@ -330,7 +330,7 @@ def _walk(
                 held[target] = _sum(held[target], gradient) if met else gradient
             elif captured is None:
                 # whoever watches keeps the gradient as it was sent, before the next one is added
-                met = _accumulate(target, gradient, watch or _shares(gradient, dy))
+                met = _accumulate(target, gradient, gradient if watch else dy)
             else:
                 before = captured[target]
                 met = before is not None
@@ -344,7 +344,7 @@ def _walk(
     for leaf, gradient in held.items():
         whole = _hooked(leaf.hooks or {}, gradient)
         if captured is None:
-            _accumulate(leaf, whole, shared=True)
+            _accumulate(leaf, whole, whole)
         else:
             captured[leaf] = whole
 
@@ -406,25 +406,20 @@ def _fitted(gradient: Any, node: Node, target: Node | Tensor) -> Any:
     return gradient if gradient.dtype == target.dtype else gradient.astype(target.dtype)
 
 
-def _shares(gradient: Any, dy: Any) -> bool:
-    """Whether a gradient may share memory with another array that somebody holds.
+def _accumulate(leaf: Tensor, gradient: Any, held: Any) -> bool:
+    """Add a gradient to a leaf's; returns whether there was one.
 
-    Rules give arrays of their own, or `dy`, or views.
+    A leaf's ``.grad`` shares memory with nothing: so what is `held` by somebody else, as the
+    incoming gradient is, or is a view, is copied. Other arrays that rules give are their own.
     """
-    if isinstance(gradient, Tensor):
-        gradient, dy = gradient.data, dy.data
-    return gradient is dy or gradient.base is not None
-
-
-def _accumulate(leaf: Tensor, gradient: Any, shared: bool) -> bool:
-    """Add a gradient to a leaf's; returns whether there was one."""
     if leaf._grad is None:
-        # .grad shares memory with nothing: not with another .grad, not with what was passed in
-        if isinstance(gradient, Tensor):
-            with enable_grad():
-                leaf._grad = gradient.clone() if shared else gradient
-        else:
+        if type(gradient) is np.ndarray:
+            shared = gradient is held or gradient.base is not None
             leaf._grad = Tensor(gradient.copy() if shared else gradient)
+            return False
+        with enable_grad():
+            shared = gradient.data is held.data or gradient.data.base is not None
+            leaf._grad = gradient.clone() if shared else gradient
         return False
     if isinstance(gradient, Tensor):
         leaf._grad = _sum(leaf._grad, gradient)  # a new tensor: it has a graph of its own

@@ -73,7 +73,9 @@ class Optimizer:
             together: parameters of one dtype that have taken as many.
         """
         together: dict[tuple[int, str], list[Row]] = {}
-        changed, counts, memory = [], self._steps, self._memory
+        changed: list[np.ndarray] = []
+        copies: list[tuple[np.ndarray, np.ndarray]] = []
+        counts, memory = self._steps, self._memory
         for i, p in enumerate(self.params):
             g = p._grad
             if g is None:
@@ -86,13 +88,14 @@ class Optimizer:
                 together[group].append(row)
             else:
                 together[group] = [row]
-            changed.append((data, row[0]))
+            changed.append(data)
+            if row[0].base is None:  # not consecutive in memory, so that ravel() made a copy
+                copies.append((data, row[0]))
         for (steps, _), rows in together.items():
             run(steps, rows)
-        for data, flat in changed:
-            if flat.base is None:  # not consecutive in memory, so that ravel() made a copy
-                data[...] = flat.reshape(data.shape)
-        touch([data for data, _ in changed])
+        for data, flat in copies:
+            data[...] = flat.reshape(data.shape)
+        touch(changed)
 
 
 def in_range(owner: object, **values: Any) -> None:
