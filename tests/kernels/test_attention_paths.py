@@ -168,6 +168,17 @@ def test_memory_grows_with_the_length_and_not_with_its_square(kind: str) -> None
     assert peak < (12 if kind == "dot" else 60) * one
 
 
+@pytest.mark.parametrize("name", ["attention", "self_attention"])
+def test_an_output_that_was_written_to_is_found_out(name: str) -> None:
+    """The gradient needs the output: what was written into it would make it silently wrong."""
+    mha, x = tm.nn.MultiHeadAttention(4, 2), tm.randn(1, 3, 4, requires_grad=True)
+    given = [x, x, x] if name == "attention" else [x, mha.W_q, mha.W_k, mha.W_v]
+    out = getattr(tm.nn.functional, name)(*given)
+    out.mul_(2)
+    with pytest.raises(RuntimeError, match="saved for its gradient"):
+        out.sum().backward()
+
+
 def test_a_mask_can_be_learned() -> None:
     bias = tm.zeros(7, 9, requires_grad=True)
     x, y = tm.randn(7, 4), tm.randn(9, 4)

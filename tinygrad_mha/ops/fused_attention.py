@@ -142,29 +142,29 @@ def _dropped(x: Value, dropout: float, seed: int) -> Value:
 
 def _dscores(
     dy: Value, query: Value, key: Value, value: Value, mask: Value | None,
-    scale: float | None, is_causal: bool, dropout: float, seed: int,
+    scale: float | None, is_causal: bool, dropout: float, seed: int, out: Value,
 ) -> Value:  # fmt: skip
-    """Gradient at the scores: w · (dw − Σ dw · w) with dw = dy · vᵀ, where not dropped."""
+    """Gradient at the scores: w · (dw − Σ dy · y) with dw = dy · vᵀ, where not dropped."""
     weights = _weights(query, key, mask, scale, is_causal)
     dw = _dropped(matmul(dy, value.mT), dropout, seed)
-    return weights * (dw - sum(dw * weights, -1, True))
+    return weights * (dw - sum(dy * out, -1, True))
 
 
 @attention.gradient("query", "dq = w · (dy · vᵀ − Σ dy · y) · k · scale")
 def attention_dquery(
     dy: Value, query: Value, key: Value, value: Value, mask: Value | None,
-    scale: float | None, is_causal: bool, dropout: float, seed: int,
+    scale: float | None, is_causal: bool, dropout: float, seed: int, out: Value,
 ) -> Value:  # fmt: skip
-    ds = _dscores(dy, query, key, value, mask, scale, is_causal, dropout, seed)
+    ds = _dscores(dy, query, key, value, mask, scale, is_causal, dropout, seed, out)
     return sum_to(matmul(ds, key) * scale_of(scale, query), query.shape)
 
 
 @attention.gradient("key", "dk = (w · (dy · vᵀ − Σ dy · y))ᵀ · q · scale")
 def attention_dkey(
     dy: Value, query: Value, key: Value, value: Value, mask: Value | None,
-    scale: float | None, is_causal: bool, dropout: float, seed: int,
+    scale: float | None, is_causal: bool, dropout: float, seed: int, out: Value,
 ) -> Value:  # fmt: skip
-    ds = _dscores(dy, query, key, value, mask, scale, is_causal, dropout, seed)
+    ds = _dscores(dy, query, key, value, mask, scale, is_causal, dropout, seed, out)
     return sum_to(matmul(ds.mT, query) * scale_of(scale, query), key.shape)
 
 
@@ -181,10 +181,10 @@ def attention_dvalue(
 @attention.gradient("mask", "dm = w · (dy · vᵀ − Σ dy · y), summed where it was broadcast")
 def attention_dmask(
     dy: Value, query: Value, key: Value, value: Value, mask: Value | None,
-    scale: float | None, is_causal: bool, dropout: float, seed: int,
+    scale: float | None, is_causal: bool, dropout: float, seed: int, out: Value,
 ) -> Value:  # fmt: skip
     assert mask is not None
-    ds = _dscores(dy, query, key, value, mask, scale, is_causal, dropout, seed)
+    ds = _dscores(dy, query, key, value, mask, scale, is_causal, dropout, seed, out)
     return sum_to(ds, mask.shape)
 
 
@@ -207,7 +207,7 @@ def attention_backward(
     dmask = None
     if 3 in wanted:
         dmask = attention_dmask(
-            dy, query, key, value, mask, scale, is_causal, dropout, seed
+            dy, query, key, value, mask, scale, is_causal, dropout, seed, out
         )  # fmt: skip
     return (*found, dmask)
 

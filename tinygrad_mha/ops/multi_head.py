@@ -132,17 +132,18 @@ def _rule(of: str) -> Any:
     def rule(
         dy: Value, x: Value, W_q: Value, W_k: Value, W_v: Value, b_q: Value, b_k: Value,
         b_v: Value, mask: Value, scale: float | None, is_causal: bool, dropout: float, seed: int,
+        out: Value,
     ) -> Value:  # fmt: skip
         q, k, v = (_view(x, *pair) for pair in ((W_q, b_q), (W_k, b_k), (W_v, b_v)))
         how = (mask, scale, is_causal, dropout, seed)
         if of == "mask":
-            return attention_dmask(dy, q, k, v, *how)
+            return attention_dmask(dy, q, k, v, *how, out)
 
         def into(which: str) -> Value:  # (N, T, h·p)
             if which == "v":
                 return merge_heads(attention_dvalue(dy, q, k, *how, v.shape))
             part = attention_dquery if which == "q" else attention_dkey
-            return merge_heads(part(dy, q, k, v, *how))
+            return merge_heads(part(dy, q, k, v, *how, out))
 
         if of == "x":
             dq, dk, dv = matmul(into("q"), _flat(W_q)), into("k"), into("v")
@@ -188,7 +189,7 @@ def self_attention_backward(
     dmask = None
     if 7 in wanted:
         assert mask is not None
-        dmask = attention_dmask(dy, q, k, v, mask, scale, is_causal, dropout, seed)
+        dmask = attention_dmask(dy, q, k, v, mask, scale, is_causal, dropout, seed, out)
     return (
         dx if dx is None else dx.reshape(x.shape),
         *dW.reshape(3, h, p, d),
