@@ -43,6 +43,8 @@ LANES64 = REGISTER_BYTES // 8
 #: Registers of a wide vector: as many operations that do not wait for each other. With AVX-512
 #: there are 32 registers, else 16 or so.
 WIDE = 4 if REGISTER_BYTES == 64 else 2
+#: Vectors of a row of :func:`splat_row`: six rows of sums fill the registers, but for what is read.
+VECTORS = 4 if REGISTER_BYTES == 64 else 2
 #: Steps of :func:`two_to_the` to a doubling: AVX-512 looks them up in a register, others have none.
 STEPS32, STEPS64 = (16, 8) if REGISTER_BYTES == 64 else (1, 1)
 
@@ -643,6 +645,17 @@ def polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
 
 
 # -- rows: tuples of vectors side by side ---------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def splat_row(typing: Any, vector: Any) -> Any:
+    """Return a row that is as wide as a tile can be, of the same vector again and again."""
+    row = types.UniTuple(vector, VECTORS)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_tuple(builder, row, list(arguments) * VECTORS)
+
+    return row(vector), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
