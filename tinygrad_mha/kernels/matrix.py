@@ -1,7 +1,7 @@
 """Matrix multiplication, from tiles that live in registers.
 
-C = A · B is computed tile by tile. A tile of C, 6 rows by up to 4 vectors, stays in
-registers while k runs::
+C = A · B is computed tile by tile. A tile of C, 6 rows by 4 vectors (by 2, where there are
+only 16 registers), stays in registers while k runs::
 
     for k:  row = B[k, j : j + 4 vectors]              4 loads
             for each of the 6 rows i:
@@ -27,6 +27,7 @@ import numpy as np
 
 from .jit import inner, kernel
 from .simd import (
+    VECTORS,
     add,
     fma,
     fma_row,
@@ -39,6 +40,7 @@ from .simd import (
     read,
     size_of,
     splat,
+    splat_row,
     store,
     store_first,
     store_row,
@@ -47,7 +49,7 @@ from .simd import (
 )
 
 ROWS = 6  # of a tile: 6 × 4 sums, 4 of B and one of A fill 29 of 32 registers
-VECTORS = 4
+LATENCY = 4  # cycles from one multiply-add to the next that needs it
 DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
 SMALL = 32 * 1024  # elements of B below which it is read in place
@@ -141,8 +143,8 @@ def _stripe(A, a, ar, ac, B, b, br, C, c, cr, rows, depth, start, more):  # type
     i = 0
     while i < rows:
         left = min(rows - i, ROWS)
-        # a row alone waits for each of its sums, 4 cycles; six cost as many as they have vectors
-        if left * VECTORS <= ROWS * len(start) and left < ROWS:
+        # a row alone waits for each of its sums; six cost a cycle for each of their vectors
+        if left * LATENCY <= ROWS * len(start) and left < ROWS:
             _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, start, more)
             i += 1
         else:
@@ -164,7 +166,7 @@ def _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, bias, at, h
     lanes = lanes_of(A)
     j = 0
     while columns - j >= VECTORS * lanes:
-        start = _begin(bias, at + j, (z, z, z, z), has_bias)
+        start = _begin(bias, at + j, splat_row(z), has_bias)
         _stripe(A, a, ar, ac, B, b + j, br, C, c + j, cr, rows, depth, start, more)
         j += VECTORS * lanes
     while columns - j >= 2 * lanes:
