@@ -415,3 +415,13 @@ def test_modules_deep_inside_each_other_are_folded() -> None:
     model = Deep(60)
     svg = tm.viz.trace(model, tm.ones(1, 2)).to_svg()
     assert svg.count('class="cluster"') == 20
+
+
+def test_the_loss_without_a_head_stands_in_its_lane() -> None:
+    graph = gpt(1)
+    assert "loss without" not in graph.to_svg()
+    graph.ablate()
+    words = texts(graph.to_svg())
+    for lane in graph.heads[0].lanes:
+        assert lane.ablation is not None
+        assert f"loss without it {lane.ablation:+.3g}".replace("-", "−") in words

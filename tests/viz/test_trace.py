@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -337,6 +338,21 @@ def test_table_cuts_long_names_and_aligns_numbers() -> None:
     places = {line.index("2×3") for line in lines[1:31]}
     assert len(places) == 1, "columns stand under each other"
     assert lines[1].index("tanh") == lines[0].index("operation")
+
+
+def test_table_tells_time_and_memory_when_they_were_recorded() -> None:
+    x = tm.ones(1000, requires_grad=True)
+    loss = (x * x).sum()
+    plain, timed = (tm.viz.trace(loss, record_time=record).table() for record in (False, True))
+    assert "kept" not in plain
+    assert timed.splitlines()[0].split()[-4:] == ["forward", "backward", "kept", "formula"]
+    product = timed.splitlines()[1]
+    assert re.search(r"\d (ns|µs|ms)  +[\d.]+ (ns|µs|ms)  +8 kB", product), product
+
+
+def test_table_shows_a_norm_that_is_no_number() -> None:
+    x = tm.tensor([1.0, np.nan], requires_grad=True)
+    assert "nan" in tm.viz.trace((x * 2.0).sum()).table().splitlines()[1]
 
 
 def test_table_without_modules_has_no_column_for_them() -> None:

@@ -120,7 +120,8 @@ class Vertex:
     freed : bool
         Whether a backward pass had let them go when the trace was taken.
     seconds : float or None
-        How long the operation took when it was run again for the trace; None: not recorded.
+        How long the operation took when it was run again for the trace, at its fastest; None:
+        not recorded.
     """
 
     id: int

@@ -7,23 +7,29 @@ import sys
 import unicodedata
 
 from .data import Trace, Vertex
+from .flow import norm_of
+from .text import bytes_, seconds
 
 #: The widest that a column may be, by its title; the formula stands last and may run on.
 WIDEST = {"module": 32, "operation": 24, "from": 30, "shape": 22}
-RIGHT = {"#", "‖value‖", "‖gradient‖", "head", "output", "without", "change", "moved"}
+COSTS = ("forward", "backward", "kept")
+RIGHT = {"#", "‖value‖", "‖gradient‖", *COSTS, "head", "output", "without", "change", "moved"}
 
 
 def table(data: Trace) -> str:
     """Write a line for each operation: number, module, operation, inputs, shape, norms, formula.
 
     Long names are cut: a module's path at its beginning, anything else at its end. A column
-    that would be empty is left out, and a terminal's width is kept.
+    that would be empty is left out, and a terminal's width is kept. Where time was recorded,
+    there are columns for it and for the memory of what is kept for backward.
     """
+    recorded = any(v.seconds is not None for v in data.vertices)
+    backward = {step.vertex: step.seconds for step in data.steps}
     sources: dict[int, list[int]] = {}
     for edge in data.edges:
         sources.setdefault(edge.target, []).append(edge.source)
     rows: list[tuple[str, ...]] = [
-        ("#", "module", "operation", "from", "shape", "‖value‖", "‖gradient‖", "formula")
+        ("#", "module", "operation", "from", "shape", "‖value‖", "‖gradient‖", *COSTS, "formula")
     ]
     for v in data.vertices:
         if v.kind == "op":
@@ -35,8 +41,9 @@ def table(data: Trace) -> str:
                     v.name,
                     " ".join(_name(data.vertices[s]) for s in sources.get(v.id, [])),
                     "×".join(map(str, v.shape)) or "()",
-                    _norm(v.value.norm if v.value else None),
-                    _norm(v.gradient.norm if v.gradient else None),
+                    _norm(norm_of(v.value)),
+                    _norm(norm_of(v.gradient)),
+                    *(_costs(v, backward.get(v.id)) if recorded else ("", "", "")),
                     v.formula,
                 )
             )
@@ -106,6 +113,13 @@ def _cells(text: str) -> int:
 
 def _name(vertex: Vertex) -> str:
     return f"#{vertex.id}" if vertex.kind == "op" else vertex.name
+
+
+def _costs(vertex: Vertex, backward: float | None) -> tuple[str, str, str]:
+    """Time forward, time backward, and memory of what is kept in between."""
+    kept = sum(saved.bytes for saved in vertex.saved)
+    forward, back = ("–" if time is None else seconds(time) for time in (vertex.seconds, backward))
+    return forward, back, bytes_(kept) if kept else "–"
 
 
 def _norm(value: float | None) -> str:
