@@ -131,6 +131,19 @@ def test_backward_is_walked_with_the_keys(opened: Any) -> None:
     assert page.locator("#position").inner_text().startswith("1 /")
 
 
+def test_the_graph_follows_where_the_reader_wants_it(opened: Any) -> None:
+    page = opened("gpt", viewport={"width": 1500, "height": 420})
+    page.click("#expand")
+    where = lambda: page.locator("#world").get_attribute("transform")  # noqa: E731
+    seen = where()
+    page.keyboard.press(".")
+    assert where() != seen  # the loss is at the bottom
+    page.uncheck("#follow")
+    seen = where()
+    page.locator("#slider").fill("40")
+    assert where() == seen
+
+
 def test_a_fan_out_adds_up_and_saved_values_are_used(opened: Any) -> None:
     page = opened("gpt")
     page.click("#tab-backward")
