@@ -191,7 +191,7 @@ function frame(group, nodes, segments, found, made, simple) {
     const aside = 14 * (beside.indexOf(segment) - (beside.length - 1) / 2);
     const start = anchor(segment.from, "out:" + segment.value, true, aside, inner[0] ?? { x: found.at(endKey(segment.to)).x + dx });
     const end = anchor(segment.to, "in:" + segment.value, false, aside, inner[inner.length - 1] ?? { x: found.at(endKey(segment.from)).x + dx });
-    return { segment, points: [start, ...inner, end] };
+    return { segment: { ...segment, aside }, points: [start, ...inner, end] };
   });
   return { nodes: lanes, edges, ports, w, h, simple };
 
