@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +146,6 @@ def test_what_cannot_be_filmed_says_so() -> None:
 
 
 # -- the page ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsers.chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

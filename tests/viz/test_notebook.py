@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,6 @@ from tinygrad_mha.viz import render
 CELL = """<!doctype html><meta charset="utf-8">
 <style>body {{ margin: 0 }} td, button, h1, h2 {{ color: red; font-size: 80px }}</style>
 <div id="cell" style="width: {width}px; overflow: hidden">{output}</div>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsers.chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

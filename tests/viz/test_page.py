@@ -40,7 +40,7 @@ def graphs() -> dict[str, tm.viz.Graph]:
         "forward": tm.viz.trace(logits, model=gpt, tokens=TOKENS),
         "deep": tm.viz.trace(tm.cross_entropy(deep_logits, target), model=deep),
         "plain": tm.viz.trace((x * x).sum()),
-        "flows": tm.viz.trace(flows),
+        "flows": tm.viz.trace(flows, record_time=True),
         "chain": tm.viz.trace(chain.sum()),
     }
 
@@ -243,6 +243,15 @@ def test_gradient_flow_is_coloured_and_marked(opened: Any) -> None:
     assert before.locator("#world .norm").count() == 0
 
 
+def test_a_value_used_twice_has_two_lines(opened: Any) -> None:
+    page = opened("plain")
+    lines = page.locator("#world .link .edge").evaluate_all(
+        "all => all.map(e => e.attributes.d.value)"
+    )
+    assert len(set(lines)) == 3  # two of x into the product, one on to the sum
+    assert len(lines) == 3
+
+
 def test_values_that_are_no_numbers_are_marked(opened: Any) -> None:
     assert "NaN" in opened("plain").locator("#world .wrong").all_text_contents()
 
@@ -289,6 +298,8 @@ def test_values_gradients_and_lines_are_shown(opened: Any) -> None:
     choose(page, "+")
     words = page.locator("#view-details").inner_text()
     assert re.search(r"ran at\s+.*test_page\.py:\d+", words)
+    assert re.search(r"memory\s+8 bytes", words)
+    assert re.search(r"time\s+[\d.]+ [µm]?s", words)
 
 
 def test_before_backward_no_gradient_is_zero(opened: Any) -> None:

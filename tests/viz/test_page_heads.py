@@ -21,8 +21,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     loss = tm.cross_entropy(logits, tm.tensor([2, 3, 4, 5, 6, 7]))
     tm.manual_seed(1)
     mha = tm.nn.MultiHeadAttention(4, 2)
+    ablated = tm.viz.trace((mha(tm.randn(1, 3, 4)) ** 2).sum(), model=mha)
+    ablated.ablate()
     graphs = {
         "gpt": tm.viz.trace(loss, model=gpt, tokens=TOKENS),
+        "ablated": ablated,
         "long": tm.viz.trace(mha(tm.randn(1, 100, 4)).sum(), model=mha),
     }
     return {name: graph.save(folder / f"{name}.html") for name, graph in graphs.items()}
@@ -106,6 +109,17 @@ def test_head_table_sorts_hides_and_solos(opened: Any) -> None:
     assert page.locator(".head").count() == 4
 
 
+def test_ablated_heads_tell_the_change_of_the_loss(opened: Any) -> None:
+    name = "Δ loss if ablated"
+    assert opened("gpt").locator("#head-table th", has_text=name).count() == 0
+    page = opened("ablated")
+    page.locator("#head-table th button", has_text=name).click()
+    changes = page.locator("#head-table tbody td:last-child").all_inner_texts()
+    values = [float(text.replace("−", "-")) for text in changes]
+    assert len(values) == 2
+    assert values == sorted(values, reverse=True)
+
+
 # -- backward -------------------------------------------------------------------------------
 
 
@@ -129,6 +143,19 @@ def test_backward_is_walked_with_the_keys(opened: Any) -> None:
     assert page.locator("#position").inner_text().startswith("5 /")
     page.locator("#slider").fill("0")
     assert page.locator("#position").inner_text().startswith("1 /")
+
+
+def test_the_graph_follows_where_the_reader_wants_it(opened: Any) -> None:
+    page = opened("gpt", viewport={"width": 1500, "height": 420})
+    page.click("#expand")
+    where = lambda: page.locator("#world").get_attribute("transform")  # noqa: E731
+    seen = where()
+    page.keyboard.press(".")
+    assert where() != seen  # the loss is at the bottom
+    page.uncheck("#follow")
+    seen = where()
+    page.locator("#slider").fill("40")
+    assert where() == seen
 
 
 def test_a_fan_out_adds_up_and_saved_values_are_used(opened: Any) -> None:

@@ -56,20 +56,20 @@ def _column(values: list[Any]) -> Any:
         return [_short(value) for value in values]
     if isinstance(inner, float):
         return [None if value is None else [_short(x) for x in value] for value in values]
-    return _table(values)
+    named = first is not None and not isinstance(first, list | dict)
+    return _table(values, values if named else [repr(value) for value in values])
 
 
 def _flat(lists: list[list[Any]]) -> list[Any]:
     return [item for items in lists for item in items]
 
 
-def _table(values: list[Any]) -> Any:
-    """Each different value once, where that is shorter."""
+def _table(values: list[Any], keys: list[Hashable]) -> Any:
+    """Each different value once, where that is shorter; values are equal if their keys are."""
     seen: dict[Hashable, int] = {}
     different: list[Any] = []
     at = []
-    for value in values:
-        key = value if isinstance(value, Hashable) else repr(value)
+    for value, key in zip(values, keys, strict=True):
         if key not in seen:
             seen[key] = len(different)
             different.append(value)

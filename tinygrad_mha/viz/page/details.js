@@ -41,8 +41,11 @@ const factList = () => {
   return { list, fact };
 };
 
+/** Where something stands: the end of a long path, all of it on pointing. */
 function place([file, row]) {
-  return element("code", {}, `${visible(file, 200)}:${row}`);
+  const parts = file.split(/[\\/]/);
+  const near = parts.length > 4 ? ["…", ...parts.slice(-3)].join("/") : file;
+  return element("code", { title: visible(file, 400) }, `${visible(near, 120)}:${row}`);
 }
 
 function drawDetails() {

@@ -86,14 +86,16 @@ function drawPath(path) {
 }
 
 /** The norm beside a path, where it leaves a closed box. */
-function drawNorm({ from, links, points }) {
+function drawNorm({ from, links, points, aside }) {
   const norm = normOfLinks(links);
   if (norm === null || typeof from === "string" || (isGroup(from) && isOpen(from))) return null;
   const { mark, word } = judge(norm);
   const words = ["NaN", "∞", "0"].includes(mark) ? mark : `${mark} ${number(norm)}`.trim();
   const [first, next] = points;
-  const at = points.length > 2 ? next : { x: (first.x + next.x) / 2, y: (first.y + next.y) / 2 };
-  return drawing("text", { class: "norm " + word, x: at.x + 5, y: at.y + 3 }, words);
+  // nearer to where it leaves: lines of different boxes cross in the middle
+  const at = points.length > 2 ? next : { x: first.x + 0.3 * (next.x - first.x), y: (first.y + next.y) / 2 };
+  const left = aside < 0; // of twins, the left one
+  return drawing("text", { class: "norm " + word, x: at.x + (left ? -5 : 5), y: at.y + 3, "text-anchor": left ? "end" : "start" }, words);
 }
 
 /** What an item is said to be by a screen reader. */

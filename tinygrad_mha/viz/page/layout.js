@@ -97,6 +97,7 @@ function arrange(group, levels, until, made = new Map()) {
 }
 
 const endKey = (end) => end.key ?? end;
+const pair = (segment) => `${endKey(segment.from)}>${endKey(segment.to)}`;
 
 /** Layers by dagre. A top and a bottom hold the ports at the borders. */
 function byDagre(nodes, segments) {
@@ -182,22 +183,25 @@ function frame(group, nodes, segments, found, made, simple) {
   const ports = new Map(ends.map((e) => [e, found.at(e).x + dx]));
   const boxes = new Map(lanes.map((n) => [n.item.key, n]));
   const port = (end) => (typeof end === "string" ? [found.at(end)] : []); // straight through the border
+  const twins = Map.groupBy(segments, pair); // x · x: side by side
   const edges = segments.map((segment) => {
     const stops = [...port(segment.from), ...found.between(segment), ...port(segment.to)];
     const inner = stops.map((p) => ({ x: p.x + dx, y: p.y + dy }));
-    const start = anchor(segment.from, "out:" + segment.value, true, inner[0] ?? { x: found.at(endKey(segment.to)).x + dx });
-    const end = anchor(segment.to, "in:" + segment.value, false, inner[inner.length - 1] ?? { x: found.at(endKey(segment.from)).x + dx });
-    return { segment, points: [start, ...inner, end] };
+    const beside = twins.get(pair(segment));
+    const aside = 14 * (beside.indexOf(segment) - (beside.length - 1) / 2);
+    const start = anchor(segment.from, "out:" + segment.value, true, aside, inner[0] ?? { x: found.at(endKey(segment.to)).x + dx });
+    const end = anchor(segment.to, "in:" + segment.value, false, aside, inner[inner.length - 1] ?? { x: found.at(endKey(segment.from)).x + dx });
+    return { segment: { ...segment, aside }, points: [start, ...inner, end] };
   });
   return { nodes: lanes, edges, ports, w, h, simple };
 
-  function anchor(end, port, below, towards) {
+  function anchor(end, port, below, aside, towards) {
     if (typeof end === "string") return { x: ports.get(end), y: end.startsWith("in:") ? 0 : h };
     const box = boxes.get(end.key);
     const y = below ? box.y + box.h : box.y;
     if (box.open) return { x: box.x + (made.get(end.key).ports.get(port) ?? box.w / 2), y };
     const reach = box.w / 2 - 10; // lean towards the neighbour, as far as the box goes
-    const lean = Math.max(-reach, Math.min(reach, (towards.x - box.x - box.w / 2) / 4));
+    const lean = Math.max(-reach, Math.min(reach, (towards.x - box.x - box.w / 2) / 4 + aside));
     return { x: box.x + box.w / 2 + lean, y };
   }
 }

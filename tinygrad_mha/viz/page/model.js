@@ -318,7 +318,10 @@ function noteOf(item) {
   }
   if (item.kind === "strip") return "the smaller contributions";
   if (item.kind === "repeat") return visible(trace.modules[item.children[0].module].kind, 32) + ", all alike";
-  if (item.kind === "run") return `${visible(vertexName(trace.vertices[item.first]), 14)} …`;
+  if (item.kind === "run") {
+    const names = verticesOf(item).slice(0, 60).map((id) => visible(vertexName(trace.vertices[id]), 14));
+    return [...new Set(names)].slice(0, 3).join(", ") + " …";
+  }
   const v = trace.vertices[item.vertex];
   const parameters = state.leaves || item.sum ? [] : parametersOf(v.id);
   return shape(item.head === null ? v.shape : ofOneHead(v)) + (parameters.length ? `   ${visible(parameters.join(", "), 24)}` : "");
