@@ -54,6 +54,28 @@ def _perceptron() -> tm.viz.Graph:
     return tm.viz.trace(model(tm.ones(4, 2, dtype=np.float64)).mean(), model=model)
 
 
+def _changed() -> Any:
+    """One layer before and after it learnt to copy the previous word."""
+    attention = tm.nn.MultiHeadAttention(16, 4, bias=False).double()
+    x = tm.randn(1, len(WORDS), 16, dtype=np.float64)
+    graphs = []
+    for steps in (0, 40):
+        optimizer = tm.optim.SGD(attention.parameters(), 0.3)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            _copying(attention, x).backward()
+            optimizer.step()
+        loss = _copying(attention, x)
+        graphs.append(tm.viz.trace(loss, model=attention, tokens=WORDS, elements=10**5))
+    return graphs[0].diff(graphs[1], names=("untrained", "trained"))
+
+
+def _copying(attention: Any, x: Any) -> Any:
+    """How far the output of each word is from the word before it."""
+    apart = attention(x, is_causal=True)[:, 1:] - x[:, :-1]
+    return (apart * apart).mean()
+
+
 #: Name of each picture, what is traced, and how it is drawn.
 PICTURES: dict[str, tuple[Callable[[], tm.viz.Graph], dict[str, Any]]] = {
     "layer": (_layer, {}),
@@ -67,6 +89,7 @@ PICTURES: dict[str, tuple[Callable[[], tm.viz.Graph], dict[str, Any]]] = {
     "gpt": (lambda: _gpt(12), {}),
     "gpt-block": (lambda: _gpt(12), {"module": "blocks.7", "direction": "backward"}),
     "gpt-depth-1": (lambda: _gpt(12), {"depth": 1}),
+    "changed": (_changed, {}),
 }
 
 

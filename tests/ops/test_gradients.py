@@ -65,6 +65,27 @@ def test_fused_gradient_serves_each_input_alone(case: Case) -> None:
         assert_close(alone.data, expected.data)
 
 
+@each_differentiable
+def test_a_fused_gradient_reads_nothing_that_the_rule_does_not_name(case: Case) -> None:
+    """For that may be overwritten: whether it was, is looked up by the rules' names."""
+    if case.op.fused is None:
+        return
+    together = case.gradients(case.tensors())
+    for position, expected in zip(case.differentiable, together, strict=True):
+        tensors = [
+            t.detach() if isinstance(t, tm.Tensor) and i != position else t
+            for i, t in enumerate(case.tensors())
+        ]
+        out = case.run(*tensors)
+        named = case.op.rules[case.input_name(position)].takes
+        values = [(case.input_name(i), t) for i, t in enumerate(tensors)] + [("out", out)]
+        for name, value in values:
+            if isinstance(value, tm.Tensor) and value.is_floating_point() and name not in named:
+                value.data[...] = np.nan
+        (alone,) = tm.autograd.grad(out, tensors[position], case.seed_for(out))
+        assert_close(alone.data, expected.data)
+
+
 @each_case
 def test_float32_stays_float32(case: Case) -> None:
     tensors = case.tensors(np.float32)

@@ -174,6 +174,9 @@ def test_an_operation_put_in_between_is_all_that_is_new() -> None:
     assert of(diff, "added") == ["tanh"]
     assert not of(diff, "removed")
     assert of(after.diff(before), "removed") == ["tanh"]
+    svg = diff.to_svg()  # all of it is made of a parameter, and drawn all the same
+    assert "tanh" in svg
+    assert "added" in svg
 
 
 def test_nan_is_told() -> None:

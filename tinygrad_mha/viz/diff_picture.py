@@ -17,6 +17,7 @@ from .diff_cards import HeadCards, signed
 from .diff_table import SIGNS, facts, moved
 from .maps import Stencils
 from .match import calls
+from .scene import made_of_parameters
 from .text import label, number
 from .theme import Theme, viridis
 
@@ -87,10 +88,12 @@ class _Drawing:
     def _fold(self) -> None:
         old, new = self.diff.before, self.diff.after
         paths = calls(old), calls(new)
+        weights = _weights(old), _weights(new)
         for change in self.diff.changes:
-            if change.kind != "op":
-                continue
             side = change.after is not None
+            # what is made of parameters alone goes without saying: they are in the table
+            if change.kind != "op" or (change.after if side else change.before) in weights[side]:
+                continue
             data = new if side else old
             number_of = change.after if change.after is not None else change.before
             assert number_of is not None
@@ -255,3 +258,9 @@ class _Drawing:
                 elif (source, target) not in found[0]:
                     state = {"penwidth": "1.8", "color": self.theme.source, "label": " +"}
                 self.graph.edge(names[source], names[target], **state)
+
+
+def _weights(data: Trace) -> set[int]:
+    """What is made of parameters alone; nothing where that is everything."""
+    found = made_of_parameters(data)
+    return set() if found.issuperset(data.outputs) else found

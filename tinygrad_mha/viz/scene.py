@@ -75,7 +75,7 @@ def arrange(data: Trace, lanes: bool, depth: int | None = None) -> Scene:
     folds = _folds(data, chains, scene.open, first)
     inside = {v: a for a in scene.attentions for v in a.vertices}
     projected = {v for a in scene.attentions for v in a.sources}
-    weights = _made_of_parameters(data)
+    weights = made_of_parameters(data)
     users: dict[int, list[int]] = {}
     for edge in data.edges:
         users.setdefault(edge.source, []).append(edge.target)
@@ -178,7 +178,7 @@ def _place(vertex: Vertex, data: Trace, scene: Scene, folds: list[tuple[int, int
     return key
 
 
-def _made_of_parameters(data: Trace) -> set[int]:
+def made_of_parameters(data: Trace) -> set[int]:
     """Parameters, and what is computed from nothing else."""
     sources: dict[int, list[int]] = {}
     for edge in data.edges:
