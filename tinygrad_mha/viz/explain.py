@@ -147,7 +147,7 @@ def _loops(compiled: ModuleType, function: Any, depth: int = 0) -> list[str]:
     names = {n.id for n in ast.walk(_tree(function)) if isinstance(n, ast.Name)}
     for room in sorted(names):
         module = getattr(compiled, room, None)
-        kernel = getattr(module, "dispatcher", None)  # behind a table of its versions by dtype
+        kernel: Any = getattr(module, "dispatcher", None)  # behind a table of its versions by dtype
         if hasattr(kernel, "py_func"):
             of, place = kernel.py_func, _place(_where(kernel))  # type: ignore[union-attr]
             found.append(f"{of.__module__.rpartition('.')[2]}.{of.__name__}, {place}")
