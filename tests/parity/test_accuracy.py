@@ -8,6 +8,7 @@ import pytest
 
 import tinygrad_mha as tm
 from tests.parity.reference import reference, to_torch
+from tinygrad_mha import kernels
 from tinygrad_mha.engine import REGISTRY
 
 #: (operation, input shapes, params, what the random numbers are multiplied with). Sizes at which
@@ -33,8 +34,11 @@ WORK: list[tuple[str, list[Any], dict[str, Any], float]] = [
     ("mean", [(16, 5000)], {"dim": -1}, 1.0),
     ("mean", [(5000, 16)], {"dim": 0}, 1.0),
 ]
-#: Work that is known to miss the mark.
-KNOWN = {}
+#: Work of which NumPy's twins are known to miss the mark; the kernels have to reach it.
+KNOWN = {
+    "gelu-5": "the gradient of the tanh formula is 2.6e-7 off",
+    "mean-18": "NumPy sums a leading axis one row after the other, without pairs",
+}
 NAMES = [f"{work[0]}-{i}" for i, work in enumerate(WORK)]
 #: One unit in the last place: below it, who is nearer is chance.
 ROUNDING = 2.0**-23
@@ -52,8 +56,10 @@ def error(values: Any, truth: np.ndarray) -> float:
         pytest.param(
             *work,
             id=name,
-            # not strict: another processor, or the NumPy backend, may be nearer
-            marks=pytest.mark.xfail(reason=KNOWN[name], strict=False) if name in KNOWN else (),
+            # not strict: another processor may be nearer
+            marks=pytest.mark.xfail(kernels.backend() == "numpy", reason=KNOWN[name], strict=False)
+            if name in KNOWN
+            else (),
         )
         for name, work in zip(NAMES, WORK, strict=True)
     ],
