@@ -266,8 +266,10 @@ def test_explain_says_why_and_what_runs() -> None:
     assert "backend numba" in words
     assert "normalize.py:" in words
     assert "NumPy on either backend: reference.exp" in tm.viz.explain("exp")
-    assert "elements.gelu, " in tm.viz.explain("gelu")
     assert "matrix.column_sums, " in tm.viz.explain("linear"), "by way of a helper"
+    gelu = tm.viz.explain("gelu")
+    assert "elements.gelu, " in gelu, "behind a table of its versions"
+    assert "elements.gelu_tanh, " in gelu
     assert "np.argmax" in tm.viz.explain("argmax")
     assert "It has no gradient." in tm.viz.explain("argmax")
     assert "no gradient of: target" in tm.viz.explain("cross_entropy")

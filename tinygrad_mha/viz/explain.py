@@ -147,9 +147,9 @@ def _loops(compiled: ModuleType, function: Any, depth: int = 0) -> list[str]:
     names = {n.id for n in ast.walk(_tree(function)) if isinstance(n, ast.Name)}
     for room in sorted(names):
         module = getattr(compiled, room, None)
-        kernel: Any = getattr(module, "dispatcher", None)  # behind a table of its versions by dtype
+        kernel: Any = getattr(module, "dispatcher", None)  # behind a table of its versions
         if hasattr(kernel, "py_func"):
-            of, place = kernel.py_func, _place(_where(kernel))  # type: ignore[union-attr]
+            of, place = kernel.py_func, _place(_where(kernel))
             found.append(f"{of.__module__.rpartition('.')[2]}.{of.__name__}, {place}")
         if inspect.ismodule(module) and module.__name__.startswith(compiled.__package__ or "?"):
             for loop in _attributes(function, room):
