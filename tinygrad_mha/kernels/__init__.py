@@ -33,6 +33,8 @@ def _load() -> ModuleType:
     global _compiled
     try:
         from . import compiled
+    except RecursionError:  # called from deep inside: no reason to do without for good
+        raise
     except Exception as error:  # numba fails in many ways: no wheel, no LLVM, a broken install
         fall_back(error)
         return reference
