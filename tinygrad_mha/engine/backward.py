@@ -308,17 +308,17 @@ def _walk(
         if not retain_graph and node.op.saves_values:
             node.saved = None
         flows: list[Flow] = []
+        inputs = node.inputs
         for i, gradient in zip(wanted, gradients):  # noqa: B905  (one each, and this is the loop)
-            target = node.inputs[i]
-            to_node = type(target) is Node
-            like = target if to_node else target.data
+            target = inputs[i]
+            like = target if type(target) is Node else target.data
             if (
                 type(gradient) is not np.ndarray
                 or gradient.dtype is not like.dtype
                 or gradient.shape != like.shape
             ):
                 gradient = _fit(gradient, node, target)
-            if to_node:
+            if like is target:  # a node
                 met = target in arrived
                 if met:
                     arrived[target] = _sum(arrived[target], gradient)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .modes import is_grad_enabled, no_grad
+from .modes import is_grad_enabled, no_grad, thread
 from .node import Node
 from .op import REGISTRY, Rule
 from .tensor import Tensor
@@ -140,7 +140,7 @@ class Function:
             ((a.grad_fn or a) if a.requires_grad else a.data) if isinstance(a, Tensor) else a
             for a in args
         ]
-        node = Node(FunctionOp(cls), sources, wanted, (), (context,), whole)
+        node = Node(FunctionOp(cls), sources, wanted, (), (context,), whole, thread.modes)
         context._whole, context._node = whole, weakref.ref(node)
         return given, context, Tensor(whole, True, node)
 

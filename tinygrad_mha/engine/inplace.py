@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .memory import touch
-from .modes import enable_grad, is_grad_enabled
+from .modes import enable_grad, is_grad_enabled, thread
 from .node import Node
 from .op import REGISTRY
 from .tensor import Tensor
@@ -129,7 +129,7 @@ def _rewrite(tensor: Tensor, out: Tensor) -> None:
     wanted = [i for i, t in enumerate((base, out)) if t.requires_grad]
     assign, params = REGISTRY["assign"], (view.steps,)
     saved = assign.save([base.data, out.data], params, base.data)
-    base._grad_fn = Node(assign, sources, wanted, params, saved, base.data)
+    base._grad_fn = Node(assign, sources, wanted, params, saved, base.data, thread.modes)
     base._requires_grad = True
     base._epoch += 1
     tensor.refresh()

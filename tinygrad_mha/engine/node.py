@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .memory import clock
-from .modes import thread
 
 if TYPE_CHECKING:
     from .function import FunctionOp
+    from .modes import Modes
     from .op import Op
     from .tensor import Tensor
 
@@ -104,6 +104,7 @@ class Node:
         params: tuple[Any, ...],
         saved: tuple[Any, ...],
         out: np.ndarray,
+        modes: Modes,
     ) -> None:
         self.op = op
         self.inputs = inputs
@@ -113,7 +114,6 @@ class Node:
         self.shape = out.shape
         self.dtype = out.dtype
         self.sequence = next(clock)
-        modes = thread.modes
         self.frame = modes.frame
         self.origin: tuple[str, int] | None = _caller() if modes.record_origin else None
         self.hooks: dict[int, Any] | None = None

@@ -331,7 +331,7 @@ class Op(Generic[P]):
                 arrays.append(value)
                 sources.append(value)
         try:
-            if self._promoted and not _alike(arrays):
+            if self._promoted and (len(arrays) > 2 or not _alike(arrays[0], arrays[-1])):
                 _promote(arrays, self._promoted, self.floating)
             if self.variadic:  # what follows *inputs can only be given by name
                 out = self.forward(*arrays, **dict(zip(self.param_names, params, strict=True)))
@@ -349,9 +349,10 @@ class Op(Generic[P]):
             return out
         if type(out) is not np.ndarray:  # NumPy reductions of a 0-d array give scalars
             out = np.asarray(out)
-        if wanted and self.rules and out.dtype.kind == "f" and thread.modes.grad_enabled:
-            saved = self.save(arrays, params, out, extras)
-            result = Tensor(out, True, Node(self, sources, wanted, params, saved, out))
+        modes = thread.modes
+        if wanted and self.rules and out.dtype.kind == "f" and modes.grad_enabled:
+            saved = self.save(arrays, params, out, extras) if self.saved_names else ()
+            result = Tensor(out, True, Node(self, sources, wanted, params, saved, out, modes))
         else:
             result = Tensor(out)
         if self.view and out.base is not None:
@@ -366,8 +367,6 @@ class Op(Generic[P]):
         extras: tuple[Any, ...] = (),
     ) -> tuple[Any, ...]:
         """Pick what the rules asked for, out of everything that a call knows."""
-        if not self.saved_names:
-            return ()
         if not self._saves_shapes:
             named = [tuple(arrays)] if self.variadic else arrays
             return self._pick((*named, *params, out, *extras))
@@ -453,6 +452,10 @@ class Op(Generic[P]):
         if fused and self.fused is not None:
             every = self.fused.function(dy, wanted, *self._pickers["*"](saved))
             return [every[i] for i in wanted] if len(wanted) < len(every) else list(every)
+        if len(wanted) == 1 and not self.variadic:  # most have one rule to run
+            _, rule, pick = self.plan[wanted[0]]
+            if rule is not None:
+                return [rule.function(dy, *pick(saved))]
         found = []
         for i in wanted:
             name, rule, pick = self.plan[0 if self.variadic else i]
@@ -531,10 +534,9 @@ def _as_inplace(operation: Op[Any]) -> Callable[..., Any]:
     return method
 
 
-def _alike(arrays: list[Any]) -> bool:
+def _alike(first: Any, last: Any) -> bool:
     """Whether nothing has to be promoted: the usual case, told without looking closely."""
-    first, last = arrays[0], arrays[-1]
-    if len(arrays) > 2 or type(first) is not np.ndarray:
+    if type(first) is not np.ndarray:
         return False
     dtype = first.dtype
     if dtype is not _FLOAT32 and dtype is not _FLOAT64:

@@ -116,7 +116,7 @@ def _total(x: Any, dims: tuple[int, ...] | None, keepdim: bool, dtype: Any) -> A
         # (n₁, …, rest) -> (rows, numbers in rest)
         sums = kernels.column_sums(x.reshape(rows, count(rest, tuple(range(len(rest))))))
         return sums.reshape((1,) * lead + rest if keepdim else rest)
-    return _add(x, axis=dims, keepdims=keepdim, dtype=dtype)
+    return _add(x, dims, dtype, None, keepdim)
 
 
 @sum.gradient("x", "dx = dy, copied along the summed axes")

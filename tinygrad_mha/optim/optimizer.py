@@ -82,15 +82,14 @@ class Optimizer:
                 continue
             counts[i] = steps = counts[i] + 1
             data = p.data
-            row = (data.ravel(), g.data.ravel(), *memory[i])
+            flat = data.ravel()
+            if flat.base is None:  # not consecutive in memory, so that ravel() made a copy
+                copies.append((data, flat))
             group = (steps, data.dtype.char)
-            if group in together:
-                together[group].append(row)
-            else:
-                together[group] = [row]
+            if group not in together:
+                together[group] = []
+            together[group].append((flat, g.data.ravel(), *memory[i]))
             changed.append(data)
-            if row[0].base is None:  # not consecutive in memory, so that ravel() made a copy
-                copies.append((data, row[0]))
         for (steps, _), rows in together.items():
             run(steps, rows)
         for data, flat in copies:
