@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 Work = Callable[[], object]
 
-BATCH = 2e-3  # seconds: what is shorter is repeated until it takes so long
+#: Seconds; what is shorter is repeated until it takes so long. In less, the first few calls after
+#: the others' turn, whose code and data have left the caches, would make much of the time.
+BATCH = 2e-2
 
 
 def alternate(works: list[Work], seconds: float, threads: int = 1) -> list[float]:

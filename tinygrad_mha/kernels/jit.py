@@ -101,13 +101,19 @@ def cache_folder() -> Path:
 
     Numba looks only at the file of the kernel itself to see whether a cached version is
     stale. The name of this folder holds what it does not look at: the other files of this
-    room, its own version and the processor.
+    room, its own version, the processor, and whether bounds are checked. It lies in
+    ``NUMBA_CACHE_DIR`` if that is set, else in ``XDG_CACHE_HOME`` or ``~/.cache``.
     """
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())
-    digest.update(f"{numba.__version__} {np.__version__} {config.CPU_NAME}".encode())
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    options = (config.CPU_NAME, config.CPU_FEATURES, config.BOUNDSCHECK)
+    digest.update(f"{numba.__version__} {np.__version__} {options}".encode())
+    home = (
+        os.environ.get("NUMBA_CACHE_DIR")
+        or os.environ.get("XDG_CACHE_HOME")
+        or os.path.join(os.path.expanduser("~"), ".cache")
+    )
     return Path(home) / "tinygrad_mha" / digest.hexdigest()[:16]
 
 
@@ -119,8 +125,7 @@ def _usable_folder() -> Path:
     """Make the folder, once, and make sure that nobody else can put files into it."""
     global _folder
     if _folder is None:
-        given = os.environ.get("NUMBA_CACHE_DIR")
-        folder = Path(given) if given else cache_folder()
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"{folder} is not writable")

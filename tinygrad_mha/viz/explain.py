@@ -169,7 +169,7 @@ def _chosen(kernels: ModuleType, wrapper: Callable[..., Any]) -> str:
     for node in ast.walk(_tree(wrapper)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
             called = node.value.func
-            if isinstance(called, ast.Name) and called.id == "_backend":
+            if isinstance(called, ast.Name) and called.id == "backend_for":
                 return node.attr
     for node in ast.walk(_tree(wrapper)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

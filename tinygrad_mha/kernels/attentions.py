@@ -1,0 +1,205 @@
+"""Attention in one pass, forward and backward; and scores by addition."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import additive, reference
+from .backend import state
+from .dispatch import backend_for
+
+Array = np.ndarray
+
+
+def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None) -> None:
+    """Raise what :func:`attention` says it raises."""
+    if min(q.ndim, k.ndim, v.ndim) < 2:
+        raise ValueError(
+            f"q has shape {q.shape}, k {k.shape} and v {v.shape}; attention needs (..., L, p), "
+            "(..., S, p) and (..., S, p_v)"
+        )
+    (*of_q, _, p_q), (*of_k, keys, p_k), (*of_v, values, _) = q.shape, k.shape, v.shape
+    if (
+        of_q == of_k == of_v and p_q == p_k and keys == values and mask is bias is None
+        and q.dtype is k.dtype is v.dtype
+    ):  # fmt: skip
+        return  # the usual case: for small matrices, each further check would be felt
+    shapes = f"q has shape {q.shape}, k {k.shape} and v {v.shape}"
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"{shapes}: queries and keys must be equally wide (the last axis)")
+    if k.shape[-2] != v.shape[-2]:
+        raise ValueError(f"{shapes}: there must be as many values as keys (axis −2)")
+    try:
+        batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    except ValueError:
+        raise ValueError(f"{shapes}: their axes before the last two do not broadcast") from None
+    scores = (*batch, q.shape[-2], k.shape[-2])
+    for name, given, dtype in (("mask", mask, np.dtype(bool)), ("bias", bias, q.dtype)):
+        if given is None:
+            continue
+        if given.dtype != dtype:
+            raise TypeError(f"{name} is {given.dtype}, expected {dtype}")
+        if given.ndim > len(scores) or any(
+            n not in (1, m) for n, m in zip(given.shape[::-1], scores[::-1], strict=False)
+        ):
+            raise ValueError(
+                f"{name} has shape {given.shape}, which does not broadcast to {scores}"
+            )
+    if not q.dtype == k.dtype == v.dtype:
+        raise TypeError(f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}; they must be the same")
+
+
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    scale: float,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> tuple[Array, Array]:
+    """softmax(q kᵀ · scale + bias) v, without the weights ever being in memory.
+
+    Parameters
+    ----------
+    q, k, v : ndarray
+        ``(..., L, p)``, ``(..., S, p)`` and ``(..., S, p_v)``; the axes before broadcast.
+    mask : bool ndarray, optional
+        True = may attend; broadcasts to ``(..., L, S)``.
+    bias : ndarray, optional
+        Added to the scores, −∞ forbids; broadcasts to ``(..., L, S)``.
+    causal : bool, default False
+        Query i sees keys 0 … i.
+    scale : float
+        Usually 1/√p.
+    dropout : float, default 0
+        Probability with which a weight is dropped; see :func:`kept`.
+    seed : int, default 0
+        Of :func:`kept`.
+
+    Returns
+    -------
+    out : ndarray
+        ``(..., L, p_v)``; exactly 0 for a query that may see no key.
+    lse : ndarray
+        ``(..., L)``, ln Σ exp of each row of scores, which the gradient needs.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ, or the mask is not of bool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> x = np.ones((3, 2))
+    >>> out, lse = kernels.attention(x, x, x, causal=True, scale=0.5)
+    >>> out
+    array([[1., 1.],
+           [1., 1.],
+           [1., 1.]])
+    """
+    _check_attention(q, k, v, mask, bias)
+    out, lse = backend_for(q).attention(q, k, v, mask, bias, causal, scale, dropout, seed)
+    return out, lse
+
+
+def attention_backward(
+    dout: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    scale: float,
+    dropout: float = 0.0,
+    seed: int = 0,
+    into: tuple[Array, Array, Array] | None = None,
+) -> tuple[Array, Array, Array]:
+    """Gradients of q, k and v, from what :func:`attention` took and gave.
+
+    They have the batch axes of `dout`: an input that was broadcast takes their sum. They are
+    written `into` three arrays, if such are given: of these shapes, with consecutive rows, no
+    two items in the same place.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ.
+    """
+    _check_attention(q, k, v, mask, bias)
+    if dout.shape != out.shape or lse.shape != out.shape[:-1]:
+        raise ValueError(
+            f"dout has shape {dout.shape}, out {out.shape} and lse {lse.shape}; dout must be like "
+            "out, and lse like out without its last axis"
+        )
+    found: tuple[Array, Array, Array] = backend_for(q).attention_backward(
+        dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
+    )  # fmt: skip
+    return found
+
+
+def kept(shape: tuple[int, ...], dropout: float, seed: int) -> Array:
+    """Which attention weights dropout keeps: each has its own number, drawn by its place.
+
+    Nothing is stored: forward, backward and whoever draws the graph find the same weights
+    dropped, in whatever order and by however many threads they are computed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(..., L, S)``.
+    dropout : float
+        Probability with which a weight is dropped.
+    seed : int
+        Up to 64 bits; with the place of a weight, all that decides.
+
+    Returns
+    -------
+    bool ndarray
+        True where a weight is kept.
+
+    Examples
+    --------
+    >>> from tinygrad_mha import kernels
+    >>> kernels.kept((2, 1000, 1000), 0.25, seed=1).mean().round(2)
+    np.float64(0.75)
+    """
+    return reference.kept(shape, dropout, seed)
+
+
+def additive_scores(q: Array, k: Array, w: Array) -> Array:
+    """Σ w · tanh(q + k) of every query with every key.
+
+    Parameters
+    ----------
+    q, k : ndarray
+        ``(..., L, a)`` and ``(..., S, a)``; the axes before broadcast.
+    w : ndarray
+        ``(a,)``.
+
+    Returns
+    -------
+    ndarray
+        ``(..., L, S)``; no array of shape ``(..., L, S, a)`` is made on the way.
+    """
+    run = reference.additive_scores if state.name == "numpy" else additive.scores
+    return run(q, k, w)
+
+
+def additive_scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Gradients of q and k, with the batch axes of `dy`, and of w; as little is in memory."""
+    run = reference.additive_scores_backward if state.name == "numpy" else additive.scores_backward
+    return run(dy, q, k, w)

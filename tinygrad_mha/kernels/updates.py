@@ -1,0 +1,86 @@
+"""What an optimizer's step does to all parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .dispatch import backend_for
+
+Array = np.ndarray
+
+
+def adamw_step(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    means: Sequence[Array],
+    squares: Sequence[Array],
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+) -> None:
+    """One step of AdamW for many parameters, in place (Loshchilov and Hutter 2019, algorithm 2).
+
+    Parameters
+    ----------
+    params, grads, means, squares : sequence of ndarray
+        For each parameter four arrays of one length, ``(n,)``, all of one dtype: what is
+        learned, its gradient, the running means of the gradient and of its square. Those
+        that change are consecutive in memory.
+    lr, beta1, beta2, eps, weight_decay : float
+        The algorithm's.
+    step : int
+        Counts from 1; corrects the means for having begun at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> p, g, m, v = np.ones(1), np.ones(1), np.zeros(1), np.zeros(1)
+    >>> kernels.adamw_step(
+    ...     [p], [g], [m], [v], lr=0.5, beta1=0.9, beta2=0.999, eps=0.0, weight_decay=0.0, step=1
+    ... )
+    >>> p
+    array([0.5])
+    """
+    backend_for(params[0]).adamw(
+        params, grads, means, squares, 1 - lr * weight_decay, lr / (1 - beta1**step),
+        beta1, beta2, math.sqrt(1 - beta2**step), eps,
+    )  # fmt: skip
+
+
+def sgd_step(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    velocities: Sequence[Array],
+    *,
+    lr: float,
+    momentum: float,
+) -> None:
+    """One step of gradient descent with momentum for many parameters, in place (Polyak 1964).
+
+    Parameters
+    ----------
+    params, grads, velocities : sequence of ndarray
+        For each parameter three arrays of one length, ``(n,)``, all of one dtype: what is
+        learned, its gradient, what is left of the steps before. Those that change are
+        consecutive in memory.
+    lr, momentum : float
+        b ← momentum · b + g, then p ← p − lr · b.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> p, g, b = np.ones(1), np.ones(1), np.zeros(1)
+    >>> kernels.sgd_step([p], [g], [b], lr=0.5, momentum=0.0)
+    >>> p
+    array([0.5])
+    """
+    backend_for(params[0]).sgd(params, grads, velocities, lr, momentum)
