@@ -265,8 +265,10 @@ def _train(
     model: CharModel, text: Any, steps: int | None, seconds: float, film: Film | None
 ) -> tuple[Progress | None, bool]:
     """Train with a progress bar; returns the last progress, and whether Ctrl-C ended it."""
+    from .kernels import prepare
     from .tasks.char_model import train
 
+    prepare("attention", "attention_backward")  # on a new machine, while others are compiled here
     last = None
     with _until_interrupted() as interrupted, _Bar() as bar:
         for progress in train(model, text, steps=steps, seconds=seconds):

@@ -67,6 +67,9 @@ MODELS = {
     loss = lambda: F.cross_entropy(model(text[:, :-1]).reshape(-1, 65), text[:, 1:].reshape(-1))
 """,
 }
+MODELS["a GPT's, with kernels.prepare,"] = (
+    '    tm.kernels.prepare("attention", "attention_backward")' + MODELS["a GPT's"]
+)
 
 ATTENTION = (
     RESIDENT

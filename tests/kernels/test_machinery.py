@@ -45,6 +45,41 @@ def numbers(done: subprocess.CompletedProcess[str]) -> list[float]:
     return [float(word) for word in done.stdout.split()[-2:]]
 
 
+# -- compiled ahead -------------------------------------------------------------------------
+
+AHEAD = """
+import numpy as np
+from tinygrad_mha import kernels
+told = []
+with kernels.on_compile(lambda kernel, state, seconds: told.append((kernel, state))):
+    kernels.prepare("gelu_tanh")
+    y = kernels.gelu(np.ones(3, np.float32), True)
+from tinygrad_mha.kernels import elements
+hits = sum(elements.gelu_tanh.stats.cache_hits.values())
+print(*told, hits, float(y[0]))
+"""
+
+
+def test_another_process_compiles_ahead(tmp_path: Path) -> None:
+    first = run(AHEAD, XDG_CACHE_HOME=str(tmp_path), TINYGRAD_MHA_BACKEND="numba")
+    assert first.returncode == 0, first.stderr
+    waited = "('gelu_tanh', 'start') ('gelu_tanh', 'done') 1 0.841"
+    alone = "('gelu_tanh', 'start') ('gelu_tanh', 'done') 0 0.841"  # where there is one core
+    assert first.stdout.startswith(waited if (os.cpu_count() or 1) > 1 else alone), first.stdout
+    again = run(
+        AHEAD, XDG_CACHE_HOME=str(tmp_path), TINYGRAD_MHA_BACKEND="numba"
+    )  # from the cache, with nothing to wait for
+    assert again.stdout.startswith("1 0.841"), again.stdout
+
+
+def test_only_kernels_can_be_prepared() -> None:
+    with (
+        kernels.use_backend("numba"),
+        pytest.raises(ValueError, match="no kernel \\['tuba'\\], only \\['adamw', "),
+    ):
+        kernels.prepare("tuba")
+
+
 # -- backends -------------------------------------------------------------------------------
 
 

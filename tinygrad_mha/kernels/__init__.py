@@ -18,6 +18,7 @@ from .activations import (
     silu_backward,
     tanh,
 )
+from .ahead import prepare
 from .attentions import (
     additive_scores,
     additive_scores_backward,
@@ -68,6 +69,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "on_compile",
+    "prepare",
     "relu_backward",
     "set_num_threads",
     "sgd_step",

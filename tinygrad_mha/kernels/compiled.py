@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from . import elements, matrix, reference, rows
+from . import ahead, elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
-from .jit import source, target
+from .jit import name_of, source, target
 from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .shapes import check_product
 from .threads import get_num_threads, over_ranges
@@ -119,11 +119,25 @@ def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """
     run = _ready.get((dispatcher, dtype))
     if run is None:
+        ahead.wait_for(name_of(dispatcher))
         number = types.float32 if dtype == np.float32 else types.float64
         signature = _SIGNATURES[dispatcher](number)
         dispatcher.compile(signature)
         run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
     return run
+
+
+def names() -> set[str]:
+    """Names of all kernels."""
+    return {name_of(dispatcher) for dispatcher in _SIGNATURES}
+
+
+def compile_now(wanted: Sequence[str]) -> None:
+    """Compile kernels for float32, and print the name of each when it is on disk."""
+    for dispatcher in sorted(_SIGNATURES, key=name_of):
+        if name_of(dispatcher) in wanted:
+            _kernel(dispatcher, np.dtype(np.float32))
+            print(name_of(dispatcher), flush=True)
 
 
 class _Ready(dict[np.dtype[Any], Callable[..., Any]]):

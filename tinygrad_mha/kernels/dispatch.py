@@ -17,7 +17,7 @@ Array = np.ndarray
 _compiled: ModuleType | None = None
 
 
-def _load() -> ModuleType:
+def load() -> ModuleType:
     """Import the compiled kernels, and numba with them; the twins where that cannot be."""
     global _compiled
     try:
@@ -35,7 +35,7 @@ def backend_for(x: Array) -> Any:
     """Choose who computes: kernels are for float32 and float64."""
     if state.name == "numpy" or x.dtype.char not in "fd":
         return reference
-    return _compiled or _load()
+    return _compiled or load()
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def on_compile(listener: Callable[[str, str, float], object]) -> Iterator[None]:
     >>> with kernels.on_compile(lambda kernel, state, seconds: None):
     ...     pass
     """
-    if state.name == "numpy" or (_compiled or _load()) is reference:
+    if state.name == "numpy" or (_compiled or load()) is reference:
         yield
         return
     from . import jit

@@ -67,9 +67,19 @@ class _Announcer(event.Listener):  # type: ignore[misc]
 
     @staticmethod
     def _tell(occurrence: Any, state: str, seconds: float) -> None:
-        name = occurrence.data["dispatcher"].py_func.__name__
-        for listener in [*_listeners]:  # one may leave when it is told
-            listener(name.strip("_"), state, seconds)
+        tell(name_of(occurrence.data["dispatcher"]), state, seconds)
+
+
+def name_of(dispatcher: Any) -> str:
+    """Return what a kernel is called."""
+    name: str = dispatcher.py_func.__name__
+    return name.strip("_")
+
+
+def tell(name: str, state: str, seconds: float) -> None:
+    """Tell the listeners that a kernel is being compiled, or is compiled."""
+    for listener in [*_listeners]:  # one may leave when it is told
+        listener(name, state, seconds)
 
 
 event.register("numba:compile", _Announcer())
@@ -131,6 +141,14 @@ def _usable_folder() -> Path:
             raise PermissionError(f"{folder} is not writable")
         _folder = folder
     return _folder
+
+
+def usable_folder() -> Path | None:
+    """Return where kernels are kept; None where they cannot be."""
+    try:
+        return _usable_folder()
+    except (OSError, RuntimeError):
+        return None
 
 
 def kernel(function: Callable[..., Any]) -> Any:
