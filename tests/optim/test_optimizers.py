@@ -24,6 +24,7 @@ def leaf() -> tm.Tensor:
     [
         (list, ValueError, "empty"),
         (leaf, TypeError, "one tensor"),
+        (lambda: tm.nn.Linear(2, 2), TypeError, r"params is a Linear; pass its .parameters\(\)"),
         (lambda: [np.ones(2)], TypeError, r"params\[0\] is a ndarray"),
         (lambda: [leaf(), leaf() * 2], ValueError, r"params\[1\] .* not a leaf"),
         (lambda: [leaf().detach()], ValueError, "requires a gradient"),

@@ -419,6 +419,8 @@ class Op(Generic[P]):
         names = self.input_names if not self.variadic else [f"#{i}" for i in range(len(inputs))]
         rows = [f"  {name}: {describe(value)}" for name, value in zip(names, inputs, strict=False)]
         message = str(error)
+        if message.startswith("operands could not be broadcast"):  # NumPy's words
+            message = _apart([np.shape(plain(value)) for value in inputs])
         if not message.startswith(f"{self.name}: "):
             message = f"{self.name}: {message}"
         # NumPy's own subclasses want other arguments than a message
@@ -511,6 +513,20 @@ def describe(value: object) -> str:
 def plain(value: Value) -> Any:
     """Return the array of a tensor, and anything else as it is."""
     return value.data if isinstance(value, Tensor) else value
+
+
+def _apart(shapes: list[tuple[int, ...]]) -> str:
+    """Say where shapes do not broadcast."""
+    listed = " and ".join(map(str, shapes))
+    for axis in range(-1, -1 - max(map(len, shapes)), -1):
+        sizes = [shape[axis] for shape in shapes if len(shape) >= -axis]
+        if len({*sizes} - {1}) > 1:
+            met = " and ".join(map(str, sizes))
+            return (
+                f"shapes {listed} do not broadcast: axis {axis} has the sizes {met}, which must be "
+                "equal, or 1"
+            )
+    return f"shapes {listed} do not broadcast"
 
 
 def _as_method(operation: Op[Any]) -> Callable[..., Any]:

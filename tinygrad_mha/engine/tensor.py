@@ -492,7 +492,13 @@ def _as_array(data: npt.ArrayLike) -> np.ndarray:
     """Convert as PyTorch does: Python floats become float32, NumPy values keep their dtype."""
     if isinstance(data, Tensor):
         return data.data
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ValueError(
+            "data: nested lists of different lengths; pad them to one length, or make a tensor of "
+            "each"
+        ) from None
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"data: cannot make a tensor of {type(data).__name__} with dtype {array.dtype}; "
@@ -536,6 +542,12 @@ def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool
     if isinstance(data, list | tuple) and any(isinstance(x, Tensor) for x in data):
         data = np.stack([np.asarray(x) for x in data])
     array = _as_array(data)
+    try:
+        np.dtype(dtype)
+    except TypeError:
+        raise TypeError(
+            f"dtype: {dtype!r} is no dtype of numbers or booleans; try tm.float32"
+        ) from None
     if dtype is not None and not isinstance(data, Tensor):
         array = np.asarray(data)  # straight to `dtype`, not by way of float32
     return Tensor(np.array(array, dtype=dtype, order="C"), requires_grad)

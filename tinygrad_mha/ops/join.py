@@ -34,7 +34,15 @@ def _joined_axis(
 )
 def concatenate(*tensors: Value, dim: int = 0) -> Value:
     """Join along an existing axis; see :func:`cat`."""
-    return np.concatenate(tensors, axis=dim, dtype=result_dtype(*tensors))
+    try:
+        return np.concatenate(tensors, axis=dim, dtype=result_dtype(*tensors))
+    except ValueError as error:
+        if isinstance(error, np.exceptions.AxisError):
+            raise
+        shapes = ", ".join(str(t.shape) for t in tensors)
+        raise ValueError(
+            f"cat joins along dim {dim}, so all other axes must be equal; the shapes are {shapes}"
+        ) from None
 
 
 @concatenate.gradient("tensors", "dxᵢ = the i-th part of dy")

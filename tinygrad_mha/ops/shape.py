@@ -149,7 +149,14 @@ def reshape(x: Value, shape: Shape | int) -> Value:
     sizes = (shape,) if isinstance(shape, int | np.integer) else shape
     if any(n < -1 for n in sizes):
         raise ValueError(f"shape {shape}: a size is at least 0, or −1 to be worked out")
-    return np.reshape(x, sizes)
+    try:
+        return np.reshape(x, sizes)
+    except ValueError:
+        known = math.prod(size for size in sizes if size >= 0)
+        what = f"a multiple of {known}" if -1 in sizes else f"{known}"
+        raise ValueError(
+            f"x has {np.size(x)} elements, for shape {sizes} it must have {what}"
+        ) from None
 
 
 @reshape.gradient("x", "dx = dy, in the shape of x")

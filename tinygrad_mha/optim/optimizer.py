@@ -34,6 +34,9 @@ class Optimizer:
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
         if isinstance(params, Tensor):
             raise TypeError(f"{type(self).__name__}: params is one tensor, expected several")
+        if hasattr(params, "parameters"):
+            kind = type(params).__name__
+            raise TypeError(f"{type(self).__name__}: params is a {kind}; pass its .parameters()")
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{type(self).__name__}: params is empty")
