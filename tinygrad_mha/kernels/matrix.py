@@ -52,7 +52,7 @@ ROWS = 6  # of a tile: 6 × 4 sums, 4 of B and one of A fill 29 of 32 registers
 LATENCY = 4  # cycles from one multiply-add to the next that needs it
 DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
-SMALL = 32 * 1024  # elements of B below which it is read in place
+SMALL = 300 * 1024  # elements of B below which it is read in place
 SHORT = 8_000_000  # products of numbers below which a second thread costs more than it saves
 
 
