@@ -379,3 +379,20 @@ def test_backward_through_a_gradient() -> None:
 def test_python_floats_become_float64_without_a_detour() -> None:
     assert tm.tensor(0.1, dtype=np.float64).item() == 0.1
     assert tm.tensor([[0.1]], dtype="float64").tolist() == [[0.1]]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_a_gradient_that_is_passed_in_is_converted(dtype: str) -> None:
+    x = tm.tensor([1.0, 2.0], requires_grad=True)
+    tm.nn.functional.gelu(x).backward(tm.tensor([1, 1], dtype=dtype))
+    expected = tm.tensor([1.0, 2.0], requires_grad=True)
+    tm.nn.functional.gelu(expected).backward(tm.ones(2))
+    assert x.grad.dtype == np.float32
+    assert x.grad.tolist() == expected.grad.tolist()
+
+
+def test_other_byte_orders_are_converted_or_refused() -> None:
+    other = np.ones(2, np.dtype(np.float32).newbyteorder("S"))
+    assert tm.tensor(other).exp().tolist() == tm.ones(2).exp().tolist()
+    with pytest.raises(TypeError, match="byte order of another machine"):
+        tm.from_numpy(other)

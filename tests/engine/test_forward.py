@@ -70,3 +70,12 @@ def test_long_chains_need_no_recursion() -> None:
         y = y * 1.0001
     tangent = push_forward(y, [x], [tm.ones(1, dtype=np.float64)], create_graph=False)
     assert tangent.item() == pytest.approx(1.0001**5000)
+
+
+def test_what_was_written_to_since_is_refused() -> None:
+    x = leaf(1.0, 2.0)
+    b = x * 1.0
+    y = b * b
+    b.mul_(3.0)
+    with pytest.raises(RuntimeError, match="forward mode: mul needs a value of shape"):
+        push_forward(y, [x], [x.detach()], create_graph=False)

@@ -280,3 +280,19 @@ def test_a_write_through_a_shared_array_is_found() -> None:
         with pytest.raises(RuntimeError, match=r"mul: a value that it saved .* was changed"):
             y.backward()
     assert not np.isnan(array).any()
+
+
+def test_a_hook_of_the_loss_may_write_into_its_gradient() -> None:
+    x = tm.tensor([1.0, 2.0], requires_grad=True)
+    loss = (x * x).sum()
+    loss.register_hook(lambda gradient: gradient.mul_(2))
+    loss.backward()
+    assert x.grad.tolist() == [4.0, 8.0]
+
+
+def test_a_hook_must_return_the_gradients_dtype() -> None:
+    x = tm.tensor([1.0], requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda gradient: tm.ones(1, dtype="int32"))
+    with pytest.raises(RuntimeError, match="returned int32, the gradient is float32"):
+        y.backward()

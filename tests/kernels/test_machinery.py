@@ -185,6 +185,18 @@ def test_the_cache_is_private(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are told in POSIX's way")
+def test_a_cache_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
+    where = "from tinygrad_mha.kernels import jit; print(jit.cache_folder())"
+    folder = Path(run(where, XDG_CACHE_HOME=str(tmp_path)).stdout.strip())
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o777)
+    done = run(PRODUCT, XDG_CACHE_HOME=str(tmp_path), TINYGRAD_MHA_BACKEND="numba")
+    numbers(done)
+    assert "can be written to by, another user" in done.stderr
+    assert not list(folder.rglob("*.nbi"))
+
+
 def test_without_a_place_for_the_cache_it_runs_and_warns_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of a folder")
     done = run(

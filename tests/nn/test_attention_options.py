@@ -448,3 +448,10 @@ def test_gaussian_refuses() -> None:
         nn.GaussianAttention(width=0)
     with pytest.raises(ValueError, match="equal widths"):
         nn.GaussianAttention()(draw(1, 2), draw(1, 3), draw(1, 1))
+
+
+def test_a_cache_has_one_dtype() -> None:
+    cache = tm.nn.KeyValueCache()
+    cache.append(tm.zeros(1, 2, 4), tm.zeros(1, 2, 4))
+    with pytest.raises(TypeError, match="keys are float64, those remembered float32"):
+        cache.append(tm.zeros(1, 1, 4, dtype="float64"), tm.zeros(1, 1, 4, dtype="float64"))

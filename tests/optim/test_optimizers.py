@@ -155,3 +155,31 @@ def test_schedule() -> None:
     assert rates[:3] == [1.0, 2.0, 2.0]
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[10:] == pytest.approx([0.2] * 3)
+
+
+def test_momentum_may_be_switched_on_later() -> None:
+    w = leaf()
+    optimizer = optim.SGD([w], lr=0.5)
+    for momentum in (0.0, 0.9, 0.9):
+        optimizer.zero_grad()
+        w.sum().backward()
+        optimizer.momentum = momentum
+        optimizer.step()
+    assert w.tolist() == pytest.approx([1 - 0.5 * (1 + 1 + 1.9), 2 - 0.5 * (1 + 1 + 1.9)])
+
+
+@each_kind
+@pytest.mark.parametrize("other", [np.ones(8, np.float32), np.ones(2)])
+def test_replaced_values_are_found_out(kind: type, other: np.ndarray) -> None:
+    w = leaf()
+    optimizer = kind([w], lr=0.1)
+    w.sum().backward()
+    optimizer.step()
+    w.data = other
+    with pytest.raises(RuntimeError, match=r"params\[0\] is .* needs a new optimizer"):
+        optimizer.step()  # with the gradient of before
+    if kind is not optim.SGD:
+        w.grad = None
+        w.sum().backward()
+        with pytest.raises(RuntimeError, match="remembers of it is of float32 and has 2 elements"):
+            optimizer.step()

@@ -222,9 +222,13 @@ def _roots(
                     f"one has shape {root.shape}: reduce it, for example with .sum(), or pass "
                     "gradient="
                 )
-            seed = Tensor(_one(root.data.dtype, root.data.ndim))
+            one = _one(root.data.dtype, root.data.ndim)
+            # a hook may write into the gradient that it is given
+            seed = Tensor(one.copy() if (root._grad_fn or root).hooks else one)
         elif not isinstance(seed, Tensor):
             seed = Tensor(np.asarray(seed, dtype=root.dtype))
+        elif seed.data.dtype != root.data.dtype:
+            seed = seed.astype(root.data.dtype)
         if seed.shape != root.shape:
             raise RuntimeError(
                 f"backward: gradient has shape {seed.shape}, its tensor has shape {root.shape}"
@@ -259,7 +263,7 @@ def _walk(
     """
     waiting: list[tuple[int, Node]] = []
     arrived: dict[Node, Any] = {}
-    on_path = None if captured is None else _leading_to(captured, roots, floor)
+    on_path = None if captured is None else leading_to(captured, roots, floor)
     for root, seed in zip(roots, seeds, strict=True):
         value = seed if create_graph else seed.data
         start = root.grad_fn
@@ -292,15 +296,12 @@ def _walk(
                 continue  # asked for itself, and nothing below it is
         saved = node.saved
         if saved is None:
-            raise RuntimeError(
-                f"backward: the values that {node.name} {node.shape} saved for its gradient are "
-                "freed; pass retain_graph=True to the first backward to go through it again"
-            )
+            raise freed(node, "backward")
         if node.sequence < memory.last_write:
-            _check_unwritten(node, wanted, saved)
+            check_unwritten(node, wanted, saved, "backward")
         if create_graph:
             with enable_grad():
-                gradients = node.op.gradients(dy, wanted, _as_tensors(node, saved), fused=False)
+                gradients = node.op.gradients(dy, wanted, as_tensors(node, saved), fused=False)
         else:
             gradients = node.op.gradients(dy, wanted, saved, fused=True)
         if modes.anomaly:
@@ -317,7 +318,7 @@ def _walk(
                 or gradient.dtype is not like.dtype
                 or gradient.shape != like.shape
             ):
-                gradient = _fit(gradient, node, target)
+                gradient = fit(gradient, node, target)
             if like is target:  # a node
                 met = target in arrived
                 if met:
@@ -349,13 +350,21 @@ def _walk(
             captured[leaf] = whole
 
 
-def _check_unwritten(node: Node, wanted: list[int], saved: tuple[Any, ...]) -> None:
+def freed(node: Node, walk: str) -> RuntimeError:
+    """Say that the values are gone that a walk, backward or forward, needs."""
+    return RuntimeError(
+        f"{walk}: the values that {node.name} {node.shape} saved for its gradient are freed; pass "
+        "retain_graph=True to the first backward to go through it again"
+    )
+
+
+def check_unwritten(node: Node, wanted: list[int], saved: tuple[Any, ...], walk: str) -> None:
     """Refuse to use saved values that were changed in place after they were saved."""
     # those only that the rules of the wanted inputs take: x · 2 does not need x
     overwritten = memory.written_since(node.sequence, node.op.needed(wanted, saved))
     if overwritten is not None:
         raise RuntimeError(
-            f"backward: {node.name} needs a value of shape {overwritten.shape} that it saved for "
+            f"{walk}: {node.name} needs a value of shape {overwritten.shape} that it saved for "
             "its gradient, but an operation in place (one whose name ends in _, an assignment to "
             "x[…], or an optimizer's step) has changed it since; work on a .clone(), or use the "
             "operation that returns a new tensor"
@@ -387,7 +396,7 @@ def _examine(node: Node, wanted: list[int], saved: tuple[Any, ...], gradients: l
             )
 
 
-def _fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
+def fit(gradient: Any, node: Node, target: Node | Tensor) -> Any:
     """Undo broadcasting and promotion: a gradient has its input's shape and dtype."""
     if isinstance(gradient, Tensor):
         with enable_grad():
@@ -436,7 +445,7 @@ def _sum(before: Any, more: Any) -> Any:
     return before + more
 
 
-def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+def as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     """Make tensors of saved arrays again, tied to the graph where they came from.
 
     An input gets back the node or leaf that it came from; the output gets this
@@ -463,7 +472,7 @@ def _as_tensors(node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-def _leading_to(captured: dict[Node | Tensor, Any], roots: list[Tensor], floor: int) -> set[Any]:
+def leading_to(captured: dict[Node | Tensor, Any], roots: list[Tensor], floor: int) -> set[Any]:
     """Those nodes below `roots` through which a gradient reaches what is asked for."""
     order: list[Node] = []
     seen: set[Any] = set()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .backward import _as_tensors, _fit, _leading_to, grad
+from .backward import as_tensors, check_unwritten, fit, freed, grad, leading_to
 from .modes import enable_grad
 from .node import Node
 from .tensor import Tensor
@@ -45,10 +45,10 @@ def push_forward(
     Raises
     ------
     RuntimeError
-        The values that the rules need have been freed by a backward pass.
+        The values that the rules need have been freed by a backward pass, or written to since.
     """
     moving: dict[Any, Tensor] = {x.grad_fn or x: t for x, t in zip(inputs, tangents, strict=True)}
-    between = _leading_to(dict.fromkeys(moving), [output], -1) - moving.keys()
+    between = leading_to(dict.fromkeys(moving), [output], -1) - moving.keys()
     for node in sorted(between, key=lambda node: node.sequence):
         moving[node] = _through(node, moving, create_graph)
     found = moving.get(output.grad_fn or output)
@@ -58,19 +58,17 @@ def push_forward(
 def _through(node: Node, moving: dict[Any, Tensor], create_graph: bool) -> Tensor:
     """Push the tangents of a node's inputs through it."""
     if node.saved is None:
-        raise RuntimeError(
-            f"forward mode: the values that {node.name} {node.shape} saved for its gradient are "
-            "freed; pass retain_graph=True to the backward that came before"
-        )
+        raise freed(node, "forward mode")
     wanted = [i for i in node.wanted if node.inputs[i] in moving]
+    check_unwritten(node, wanted, node.saved, "forward mode")
     dy = Tensor(np.zeros(node.shape, node.dtype), True)
     with enable_grad():
-        saved = _as_tensors(node, node.saved)
+        saved = as_tensors(node, node.saved)
         if not create_graph:  # then only dy is a variable
             saved = _detached(saved)
         pulled = node.op.gradients(dy, wanted, saved, fused=False)
         along = sum(
-            (_fit(g, node, node.inputs[i]) * moving[node.inputs[i]]).sum()
+            (fit(g, node, node.inputs[i]) * moving[node.inputs[i]]).sum()
             for g, i in zip(pulled, wanted, strict=True)
         )
     if not along.requires_grad:

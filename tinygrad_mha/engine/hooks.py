@@ -47,5 +47,9 @@ def run(hooks: dict[int, Hook], gradient: Tensor) -> Tensor:
                 f"hook: returned {type(changed).__name__} of shape "
                 f"{getattr(changed, 'shape', None)}, the gradient has shape {gradient.shape}"
             )
+        if changed.dtype != gradient.dtype:
+            raise RuntimeError(
+                f"hook: returned {changed.dtype}, the gradient is {gradient.dtype}; convert it back"
+            )
         gradient = changed
     return gradient

@@ -550,4 +550,6 @@ def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool
         ) from None
     if dtype is not None and not isinstance(data, Tensor):
         array = np.asarray(data)  # straight to `dtype`, not by way of float32
+    if dtype is None:
+        dtype = array.dtype.newbyteorder("=")
     return Tensor(np.array(array, dtype=dtype, order="C"), requires_grad)

@@ -139,6 +139,10 @@ def _usable_folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"{folder} is not writable")
+        if os.name == "posix":  # what lies in it will be run
+            state = folder.stat()
+            if state.st_uid != os.getuid() or state.st_mode & 0o022:
+                raise PermissionError(f"{folder} belongs to, or can be written to by, another user")
         _folder = folder
     return _folder
 

@@ -87,6 +87,8 @@ class KeyValueCache:
         ------
         ValueError
             The batch size or a width is not that of what is remembered.
+        TypeError
+            The dtype is not.
         """
         for name, old, new in (("keys", self.keys, keys), ("values", self.values, values)):
             if old is not None and (old.shape[0], old.shape[2]) != (new.shape[0], new.shape[2]):
@@ -94,6 +96,11 @@ class KeyValueCache:
                     f"KeyValueCache: {name} have shape {new.shape}, but those remembered "
                     f"{old.shape}; batch size and width must agree: a cache belongs to one layer "
                     "and one batch of sequences"
+                )
+            if old is not None and old.dtype != new.dtype:
+                raise TypeError(
+                    f"KeyValueCache: {name} are {new.dtype}, those remembered {old.dtype}; a cache "
+                    "belongs to a model of one dtype"
                 )
         self.keys = self._joined("keys", self.keys, keys)
         self.values = self._joined("values", self.values, values)

@@ -530,6 +530,11 @@ def from_numpy(array: np.ndarray) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected an array, got {type(array).__name__}")
     dtype_of(array.dtype)
+    if not array.dtype.isnative:
+        raise TypeError(
+            f"from_numpy: dtype {array.dtype.str!r} has the byte order of another machine; convert "
+            'it, array.astype(array.dtype.newbyteorder("="))'
+        )
     return Tensor(array)
 
 

@@ -54,6 +54,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: lr is {lr}, expected at least 0")
         self.lr = lr
         self._steps = [0] * len(self.params)
+        self._seen: list[np.ndarray | None] = [None] * len(self.params)
         #: What is remembered of each parameter's gradients, in the order of its numbers.
         self._memory: list[tuple[np.ndarray, ...]] = [()] * len(self.params)
 
@@ -85,19 +86,41 @@ class Optimizer:
                 continue
             counts[i] = steps = counts[i] + 1
             data = p.data
-            flat = data.ravel()
+            flat, gradient = data.ravel(), g.data.ravel()
+            if (
+                data is not self._seen[i]
+                or gradient.size != flat.size
+                or gradient.dtype is not flat.dtype
+            ):
+                self._check(i, flat, gradient)
             if flat.base is None:  # not consecutive in memory, so that ravel() made a copy
                 copies.append((data, flat))
             group = (steps, data.dtype.char)
             if group not in together:
                 together[group] = []
-            together[group].append((flat, g.data.ravel(), *memory[i]))
+            together[group].append((flat, gradient, *memory[i]))
             changed.append(data)
         for (steps, _), rows in together.items():
             run(steps, rows)
         for data, flat in copies:
             data[...] = flat.reshape(data.shape)
         touch(changed)
+
+    def _check(self, i: int, values: np.ndarray, gradient: np.ndarray) -> None:
+        """Refuse what a kernel could not bring together: it trusts sizes and dtypes."""
+        p = self.params[i]
+        known = {"its gradient": gradient, "what this optimizer remembers of it": None}
+        for row in self._memory[i]:
+            known["what this optimizer remembers of it"] = row
+        for what, array in known.items():
+            if array is not None and (array.size, array.dtype) != (values.size, values.dtype):
+                raise RuntimeError(
+                    f"{type(self).__name__}: params[{i}] is {p.dtype} {p.shape}, but {what} is of "
+                    f"{array.dtype} and has {array.size} elements; a parameter whose .data was "
+                    "replaced, or converted as by .double(), needs a new optimizer, and a gradient "
+                    "of its own"
+                )
+        self._seen[i] = p.data
 
 
 def in_range(owner: object, **values: Any) -> None:

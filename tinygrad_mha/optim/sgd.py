@@ -42,11 +42,19 @@ class SGD(Optimizer):
         super().__init__(params, lr)
         in_range(self, momentum=momentum)
         self.momentum = momentum
-        self._memory = [(np.zeros(p.data.size if momentum else 0, p.dtype),) for p in self.params]
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
+        if self.momentum and not self._memory[0]:  # which may be switched on at any time
+            self._memory = [(np.zeros(p.data.size, p.dtype),) for p in self.params]
         self._update(self._run)
 
     def _run(self, steps: int, rows: list[Row]) -> None:
-        kernels.sgd_step(*zip(*rows, strict=True), lr=self.lr, momentum=self.momentum)
+        params, grads, *velocities = zip(*rows, strict=True)
+        kernels.sgd_step(
+            params,
+            grads,
+            velocities[0] if velocities else grads,  # without momentum it is not looked at
+            lr=self.lr,
+            momentum=self.momentum,
+        )
