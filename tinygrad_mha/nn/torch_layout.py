@@ -73,8 +73,8 @@ def whence(name: str, state: Mapping[str, Any]) -> str:
     --------
     >>> import numpy as np
     >>> state = {"in_proj_weight": np.zeros((24, 8)), "out_proj.weight": np.zeros((8, 8))}
-    >>> whence("W_q", state), whence("b_o", state)
-    (" (from the given in_proj_weight (24, 8))", " (PyTorch's out_proj.bias)")
+    >>> print(whence("W_q", state), whence("b_o", state))
+     (from the given in_proj_weight (24, 8))  (PyTorch's out_proj.bias)
     """
     path, dot, last = name.rpartition(".")
     prefix = path + dot
