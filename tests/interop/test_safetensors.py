@@ -109,7 +109,7 @@ def test_interrupted_write_leaves_the_old_file(path: Path, monkeypatch: pytest.M
 
 
 def test_missing_folder_and_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere for w\.safet.*mkdir"):
         tm.save({"w": tm.ones(1)}, tmp_path / "nowhere" / "w.safetensors")
     with pytest.raises(FileNotFoundError):
         tm.load(tmp_path / "w.safetensors")
@@ -142,3 +142,27 @@ def test_saved_files_have_ordinary_permissions(path: Path) -> None:
     finally:
         os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.PTH", "a.pkl", "a.bin", "a.npz"])
+def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"safetensors, so say .*(model|a)\.safetensors$"):
+        tm.save({"w": tm.ones(1)}, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["model", "epoch.3", "model.st"])
+def test_other_names_are_free(tmp_path: Path, name: str) -> None:
+    tm.save({"w": tm.ones(1)}, tmp_path / name)
+    assert tm.load(tmp_path / name)["w"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("read", [tm.load, safetensors.load_metadata], ids=["load", "metadata"])
+def test_a_folder_is_no_file(path: Path, read) -> None:
+    with pytest.raises(IsADirectoryError, match=r"is a folder.*none is \*\.safetensors"):
+        read(path.parent)
+    tm.save({"w": tm.ones(1)}, path)
+    with pytest.raises(IsADirectoryError, match=r"name a file in it: model\.safetensors$"):
+        read(path.parent)
+    with pytest.raises(IsADirectoryError, match=r"name a file in it: .*model\.safetensors$"):
+        tm.save({"w": tm.ones(1)}, path.parent)

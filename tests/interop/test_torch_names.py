@@ -41,10 +41,14 @@ def test_a_strict_load_says_what_is_wrong() -> None:
     mha = nn.MultiHeadAttention(8, 2)
     state = mha_to_torch(mha)
     del state["out_proj.bias"]
-    with pytest.raises(KeyError, match=r"missing: b_o \(8,\)"):
+    with pytest.raises(KeyError, match=r"missing: b_o \(8,\) \(PyTorch's out_proj\.bias\)"):
         mha.load_state_dict(state)
     with pytest.raises(KeyError, match=r"mismatched: W_q is \(4, 2, 8\), the module's is"):
         nn.MultiHeadAttention(8, 4, qk_head_dim=3, v_head_dim=2).load_state_dict(state)
+    with pytest.raises(KeyError, match=r"W_q is .* \(from the given 0\.in_proj_weight \(24, 8\)\)"):
+        nn.Sequential(nn.MultiHeadAttention(8, 1, qk_head_dim=3)).load_state_dict(
+            mha_to_torch(mha, prefix="0.")
+        )
     with pytest.raises(KeyError, match="unexpected: surplus"):
         mha.load_state_dict({**mha_to_torch(mha), "surplus": np.zeros(1)})
 
@@ -76,7 +80,9 @@ def test_wrong_layouts_and_states() -> None:
     state = {"in_proj_weight": np.zeros((23, 8)), "out_proj.weight": np.zeros((8, 8))}
     with pytest.raises(ValueError, match="three equal parts"):
         mha_from_torch(state, num_heads=2)
-    with pytest.raises(ValueError, match="not a multiple of 3 heads"):
+    with pytest.raises(
+        ValueError, match="in_proj_weight or q_proj_weight has 8 rows for W_q, not a multiple of 3"
+    ):
         mha_from_torch(mha_to_torch(nn.MultiHeadAttention(8, 2)), num_heads=3)
 
 

@@ -69,6 +69,17 @@ def test_a_buffer_may_be_replaced_and_is_still_one() -> None:
     assert list(module.state_dict()) == ["scale", "missing"]
 
 
+def test_a_buffer_is_not_lost_by_assignment() -> None:
+    module = counter(tm)
+    module.total = tm.ones(2)
+    assert list(module.state_dict()) == ["scale", "total"]
+    with pytest.raises(TypeError, match=r"Counter\.total is a buffer, float given"):
+        module.total = 1.0
+    module.total = nn.Parameter(tm.ones(2))
+    assert "total" in dict(module.named_parameters())
+    assert "total" not in dict(module.named_buffers())
+
+
 def test_a_shared_buffer_is_listed_once() -> None:
     inner = counter(tm)
     assert len(list(nn.ModuleList([inner, inner]).buffers())) == 2

@@ -148,3 +148,15 @@ def test_clip_grad_norm_refuses_infinite_norms_when_told_to() -> None:
     with pytest.raises(RuntimeError, match="norm is inf"):
         nn.utils.clip_grad_norm_([a], 1.0, error_if_nonfinite=True)
     assert a.grad.item() == math.inf
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [(nn.Linear(2, 2), "x"), (nn.LayerNorm(2), "x"), (nn.Embedding(2, 2), "index")],
+    ids=str,
+)
+@pytest.mark.parametrize("given", [[1, 0], None, 1.0], ids=str)
+def test_what_is_no_tensor_is_named(layer: nn.Module, name: str, given: object) -> None:
+    kind = type(given).__name__
+    with pytest.raises(TypeError, match=rf"{type(layer).__name__}: {name} is a {kind}, expected a"):
+        layer(given)

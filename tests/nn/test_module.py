@@ -189,3 +189,33 @@ def test_a_module_by_a_computed_name() -> None:
             model.add_module(name, nn.ReLU())
     with pytest.raises(TypeError, match="'x' is a list, expected a Module"):
         model.add_module("x", [])
+
+
+@pytest.mark.parametrize("value", [tm.zeros(2, 2), np.zeros((2, 2)), 0.0, nn.ReLU()], ids=type)
+def test_a_parameter_is_not_lost_by_assignment(value: object) -> None:
+    layer = nn.Linear(2, 2)
+    with pytest.raises(
+        TypeError, match=r"Linear\.weight is a Parameter .*\.weight\.data\[\.\.\.\]"
+    ):
+        layer.weight = value
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+def test_a_parameter_changes_as_the_error_says() -> None:
+    layer = nn.Linear(2, 2)
+    layer.weight.data[...] = 3.0
+    assert layer.weight.tolist() == [[3.0, 3.0], [3.0, 3.0]]
+    layer.weight = nn.Parameter(tm.zeros(2, 2))
+    layer.bias = None
+    assert list(layer.state_dict()) == ["weight"]
+
+
+def test_a_state_error_is_read_as_lines_and_caught_as_torchs() -> None:
+    with pytest.raises(RuntimeError) as error:
+        nn.Linear(2, 2).load_state_dict({"bias": tm.ones(3)})
+    assert isinstance(error.value, KeyError)
+    assert str(error.value).splitlines() == [
+        "load_state_dict of Linear changed nothing:",
+        "  missing: weight (2, 2)",
+        "  mismatched: bias is (3,), the module's is (2,)",
+    ]

@@ -19,6 +19,9 @@ from safetensors.numpy import save as to_bytes
 from ..engine import Tensor
 from ..engine.op import plain
 
+#: Suffixes that promise a file of another kind.
+FOREIGN = (".bin", ".ckpt", ".h5", ".npy", ".npz", ".onnx", ".pickle", ".pkl", ".pt", ".pth")
+
 
 def save(
     tensors: Mapping[str, Any],
@@ -32,14 +35,17 @@ def save(
     tensors : mapping of str to Tensor or array
         For example ``model.state_dict()``.
     path : path
-        Where; an existing file is replaced.
+        Where; an existing file is replaced. The suffix is free, ``.safetensors`` by custom, but
+        for those of files of another kind, such as PyTorch's ``.pt``.
     metadata : mapping of str to str, optional
         What else is to be known, for example how the model was made.
 
     Raises
     ------
+    ValueError
+        The suffix promises another format.
     OSError
-        The file cannot be written.
+        The file cannot be written: there is no such folder, for example.
 
     Examples
     --------
@@ -49,9 +55,23 @@ def save(
     ...     tm.load(folder + "/w.safetensors")
     {'w': tensor([1., 1.])}
     """
+    path = Path(path)
+    if path.suffix.lower() in FOREIGN:
+        raise ValueError(
+            f"save: {path} is named as a file of another format; what is written is safetensors, "
+            f"so say {path.with_suffix('.safetensors')}"
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"save: there is no folder {path.parent} for {path.name}; make it first: "
+            f"pathlib.Path({str(path.parent)!r}).mkdir(parents=True)"
+        )
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"save: {path} is a folder; name a file in it: {path / 'model.safetensors'}"
+        )
     arrays = {k: np.asarray(plain(v), order="C") for k, v in tensors.items()}
     header, content = _header_first(to_bytes(arrays, None if metadata is None else dict(metadata)))
-    path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -80,6 +100,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     ------
     FileNotFoundError
         There is no such file.
+    IsADirectoryError
+        It is a folder.
     ValueError
         It is not a safetensors file, or is cut short.
     """
@@ -104,6 +126,8 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     ------
     FileNotFoundError
         There is no such file.
+    IsADirectoryError
+        It is a folder.
     ValueError
         It is not a safetensors file, or is cut short.
     """
@@ -129,6 +153,12 @@ def _header_first(file: bytes) -> tuple[bytes, memoryview]:
 @contextlib.contextmanager
 def _whole(path: str | os.PathLike[str]) -> Iterator[None]:
     """Say of an unreadable file what it is."""
+    if os.path.isdir(path):
+        inside = sorted(found.name for found in Path(path).glob("*.safetensors"))
+        raise IsADirectoryError(
+            f"load: {os.fspath(path)} is a folder; name a file in it"
+            + (f": {', '.join(inside[:5])}" if inside else ", of which none is *.safetensors")
+        )
     try:
         yield
     except SafetensorError as error:

@@ -53,7 +53,7 @@ from .loss import (
     SmoothL1Loss,
     SoftMarginLoss,
 )
-from .module import Module, ModuleList, Parameter, Sequential
+from .module import Module, ModuleList, Parameter, Sequential, StateError
 from .normalization import BatchNorm1d, GroupNorm, RMSNorm
 from .pooling import AdditiveAttention, AttentionPooling, DotProductAttention, GaussianAttention
 from .positions import LearnedPositions, RotaryPositions, SinusoidalPositions
@@ -123,6 +123,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "StateError",
     "Tanh",
     "Tanhshrink",
     "Threshold",

@@ -11,8 +11,9 @@ import numpy as np
 from .. import ops
 from ..engine import Tensor
 from ..ops.fused_attention import new_seed
-from . import masks, torch_layout
+from . import masks, torch_keywords, torch_layout
 from .cache import KeyValueCache
+from .checks import expect_array
 from .module import Module, Parameter
 from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 
@@ -98,6 +99,16 @@ class MultiHeadAttention(Module):
     ------
     ValueError
         Widths or options that do not fit.
+    TypeError
+        An option that there is not, such as PyTorch's ``batch_first``: the batch is always first.
+
+    Notes
+    -----
+    A mask of two axes is ``(L, S)``, one row per query. PyTorch's ``key_padding_mask`` has two
+    axes too, ``(N, S)``, and the other polarity; where N = L the shapes cannot tell the two
+    apart, and it would be read as ``(L, S)``. Padding therefore has its own functions, from
+    lengths or from such a mask, whose results ``(N, 1, S)`` cannot be mistaken:
+    ``masks.padding([3, 5], 5)`` and ``masks.from_key_padding_mask(ignored)``.
 
     Examples
     --------
@@ -107,6 +118,12 @@ class MultiHeadAttention(Module):
     >>> out, weights = mha(x, is_causal=True, need_weights=True)
     >>> out.shape, weights.shape
     ((2, 5, 32), (2, 4, 5, 5))
+
+    Items of 3 and of 5 words, padded to 5: nobody attends to the padding.
+
+    >>> _, weights = mha(x, mask=tm.nn.masks.padding([3, 5], 5), need_weights=True)
+    >>> weights[0, ..., 3:].sum().item(), bool((weights[1] > 0).all())
+    (0.0, True)
 
     A head's importance is the gradient at its gate (Michel et al. 2019, eq. 2):
 
@@ -135,13 +152,14 @@ class MultiHeadAttention(Module):
         add_zero_attn: bool = False,
         rotary: Module | None = None,
         method: str = "fused",
+        **unknown: Any,
     ) -> None:
         super().__init__()
+        torch_keywords.refuse("MultiHeadAttention", unknown)
         self.num_heads = num_heads
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         self._check_sizes(embed_dim, qk_head_dim, v_head_dim)
-        if method not in METHODS:
-            raise ValueError(f"MultiHeadAttention: method is {method!r}, expected one of {METHODS}")
+        self.method = method
         if rotary is not None and add_bias_kv:
             raise ValueError("MultiHeadAttention: add_bias_kv's key has no position to be rotated")
         even = embed_dim // num_heads
@@ -152,7 +170,7 @@ class MultiHeadAttention(Module):
         self.d_k = embed_dim if kdim is None else kdim
         self.d_v = embed_dim if vdim is None else vdim
         self.p_o = embed_dim if out_dim is None else out_dim
-        self.add_zero_attn, self.method = add_zero_attn, method
+        self.add_zero_attn = add_zero_attn
         self.pooling = _pooling(attention, self.p_q, self.p_k, dropout, scale)
         self.rotary = rotary
         equal = isinstance(self.pooling, DotProductAttention | GaussianAttention)
@@ -176,6 +194,17 @@ class MultiHeadAttention(Module):
         self.bias_k = _normal(g, self.p_k) if add_bias_kv else None
         self.bias_v = _normal(g, self.p_v) if add_bias_kv else None
 
+    @property
+    def method(self) -> str:
+        """How the heads are computed: "fused" or "formula"."""
+        return self._method
+
+    @method.setter
+    def method(self, method: str) -> None:
+        if method not in METHODS:
+            raise ValueError(f"MultiHeadAttention: method is {method!r}, expected one of {METHODS}")
+        self._method = method
+
     # -- the computation ---------------------------------------------------------------
 
     def forward(
@@ -189,6 +218,7 @@ class MultiHeadAttention(Module):
         need_weights: bool = False,
         head_mask: Any = None,
         cache: KeyValueCache | None = None,
+        **unknown: Any,
     ) -> Any:
         """Attend.
 
@@ -228,8 +258,16 @@ class MultiHeadAttention(Module):
         ValueError
             A width, a length or the mask does not fit.
         TypeError
-            The mask is of integers.
+            An input is no tensor of the parameters' dtype, the mask is of integers, or a
+            keyword is PyTorch's.
+
+        Warns
+        -----
+        UserWarning
+            A floating mask holds only zeros and ones: it is added all the same.
         """
+        if unknown:
+            torch_keywords.refuse("MultiHeadAttention", unknown)
         pooled, weights, batched = self._pool(
             query, key, value, mask, is_causal, need_weights, head_mask, cache
         )
@@ -488,15 +526,28 @@ class MultiHeadAttention(Module):
             )
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
-        widths = self.d_q == self.d_k == self.d_v == query.shape[-1]
-        if query is key is value and query.ndim == 3 and widths:
-            return  # self-attention, as most often
+        if query is key is value and isinstance(query, Tensor) and query.ndim == 3:
+            widths = self.d_q == self.d_k == self.d_v == query.shape[-1]
+            if widths and query.dtype is self.W_q.dtype:
+                return  # self-attention, as most often
         named = (("query", query, self.d_q), ("key", key, self.d_k), ("value", value, self.d_v))
         for name, x, width in named:
-            if x.ndim not in (2, 3) or x.ndim != query.ndim or x.shape[-1] != width:
+            expect_array(x, f"MultiHeadAttention: {name}")
+            if x.ndim not in (2, 3) or x.shape[-1] != width:
                 raise ValueError(
                     f"MultiHeadAttention: {name} has shape {x.shape}, expected (N, length, {width})"
-                    f" or (length, {width}), with as many dimensions as the query {query.shape}"
+                    f" or (length, {width})"
+                )
+            if x.ndim != query.ndim:
+                raise ValueError(
+                    f"MultiHeadAttention: {name} has shape {x.shape}, expected as many dimensions "
+                    f"as the query has, {query.shape}"
+                )
+            if x.dtype != self.W_q.dtype:
+                raise TypeError(
+                    f"MultiHeadAttention: {name} has dtype {x.dtype} and shape {x.shape}, but the "
+                    f"parameters are {self.W_q.dtype}; say {name}.{_cast_to(self.W_q.dtype)}"
+                    + (", or mha.double()" if x.dtype == np.float64 else "")
                 )
         if key.shape[:-1] != value.shape[:-1]:
             raise ValueError(
@@ -527,6 +578,10 @@ def _together(x: Tensor, weight: Parameter, bias: Parameter | None) -> Any:
         ops.reshape(weight, (h * p, d)),
         None if bias is None else ops.reshape(bias, (h * p,)),
     )
+
+
+def _cast_to(dtype: np.dtype[Any]) -> str:
+    return "double()" if dtype == np.float64 else "float()"
 
 
 def _part(bias: Parameter | None, i: int) -> Any:

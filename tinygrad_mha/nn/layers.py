@@ -10,6 +10,7 @@ import numpy as np
 from .. import ops
 from ..engine import Tensor
 from ..engine.inplace import apply_
+from .checks import expect_array
 from .module import Module, Parameter
 
 
@@ -54,6 +55,7 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        expect_array(x, "Linear: x")
         y: Tensor = ops.linear(x, self.weight, self.bias)
         return y
 
@@ -105,6 +107,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(..., *normalized_shape)``."""
+        expect_array(x, "LayerNorm: x")
         y: Tensor = ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         return y
 
@@ -142,6 +145,7 @@ class Embedding(Module):
 
     def forward(self, index: Tensor) -> Tensor:
         """Look up rows: ``(...)`` to ``(..., embedding_dim)``."""
+        expect_array(index, "Embedding: index")
         y: Tensor = ops.embedding(self.weight, index)
         return y
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -264,6 +266,11 @@ def four_dimensional(mask: Any, shape: Shape) -> Tensor:
     ValueError
         The mask has another shape.
 
+    Warns
+    -----
+    UserWarning
+        A floating mask holds only zeros and ones: it looks as if it were to choose, but is added.
+
     Examples
     --------
     >>> from tinygrad_mha.nn import masks
@@ -282,6 +289,13 @@ def four_dimensional(mask: Any, shape: Shape) -> Tensor:
             f"MultiHeadAttention: mask has shape {mask.shape}; expected {(length, keys)}, "
             f"{(n, length, keys)}, or four dimensions that broadcast to {shape}"
             + _hint(mask.shape, shape)
+        )
+    if mask.dtype.kind == "f" and not mask.requires_grad and _only_zeros_and_ones(mask.data):
+        warnings.warn(
+            f"MultiHeadAttention: mask is {mask.dtype} and holds only zeros and ones; a floating "
+            "mask is added to the scores. If 1 was to mean 'may attend', say mask.bool()",
+            UserWarning,
+            stacklevel=_level_of_the_caller(),
         )
     if mask.ndim == 2:
         return mask.unsqueeze(0).unsqueeze(0)  # (L, S) -> (1, 1, L, S)
@@ -308,6 +322,21 @@ def _hint(given: Shape, shape: Shape) -> str:
         (n,): "; it looks like lengths: say masks.padding(lengths, S)",
     }
     return hints.get(given, "")
+
+
+def _only_zeros_and_ones(values: np.ndarray) -> bool:
+    """Whether there is a 1, and nothing but ones and zeros."""
+    # one look at the maximum settles it for masks that forbid by adding, 0 and -inf
+    return bool(values.size and values.max() == 1 and ((values == 0) | (values == 1)).all())
+
+
+def _level_of_the_caller() -> int:
+    """Stack level, for a warning of the calling function, of the line outside this package."""
+    package = __name__.partition(".")[0] + "."
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def with_visible_keys(mask: Tensor, keys: int, extra: int) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from ..engine import Frame, Handle, Scope, Tensor, touch
 from ..engine.modes import thread
 from ..engine.op import plain
+from . import torch_layout
 from .hooks import HookSet
 
 M = TypeVar("M", bound="Module")
@@ -35,6 +36,15 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+
+
+class StateError(KeyError, RuntimeError):
+    """A state that a module cannot load: names are missing or unexpected, or shapes differ.
+
+    A KeyError, for it is about names; and a RuntimeError, for PyTorch's is one.
+    """
+
+    __str__ = Exception.__str__  # a KeyError's is the repr, with its line ends as \\n
 
 
 class Module:
@@ -73,7 +83,21 @@ class Module:
                 f"{type(self).__name__}.{name} is assigned before super().__init__() ran; "
                 "call it first"
             )
+        if value is not None and not isinstance(value, Parameter):
+            self._check_assignment(name, value)
         object.__setattr__(self, name, value)
+
+    def _check_assignment(self, name: str, value: Any) -> None:
+        """Refuse what would silently take a parameter, or a buffer, out of the module."""
+        where, kind = f"{type(self).__name__}.{name}", type(value).__name__
+        if isinstance(vars(self).get(name), Parameter):
+            raise TypeError(
+                f"{where} is a Parameter and cannot become a {kind}: say "
+                f"module.{name}.data[...] = values to change its numbers, or "
+                f"module.{name} = tm.nn.Parameter(values) to learn another one, or None for none"
+            )
+        if name in self._buffers and not isinstance(value, Tensor):
+            raise TypeError(f"{where} is a buffer, {kind} given; expected a Tensor or None")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Say what a call does; every subclass has its own."""
@@ -264,6 +288,8 @@ class Module:
         for path, module in self.named_modules(prefix):
             for name, persistent in module._buffers.items():
                 value = vars(module).get(name)
+                if isinstance(value, Parameter):
+                    continue  # assigned over the buffer: it is learnt now
                 if isinstance(value, Tensor) and id(value) not in seen:
                     seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value, persistent
@@ -294,25 +320,30 @@ class Module:
 
         Raises
         ------
-        KeyError
+        StateError
             Names are missing or unexpected, or shapes differ. The message lists all of them,
-            and nothing has been changed.
+            and nothing has been changed. It is a KeyError and a RuntimeError.
         """
-        own = dict(self._named_state())
+        own, original = dict(self._named_state()), state_dict
         for path, module in self.named_modules():
             state_dict = module._adapt_state(state_dict, f"{path}." if path else "")
         given = {name: np.asarray(plain(v)) for name, v in state_dict.items()}
-        problems = [f"missing: {n} {own[n].shape}" for n in own if n not in given and strict]
-        problems += [f"unexpected: {n} {given[n].shape}" for n in given if n not in own and strict]
+        problems = [("missing", n, f"{own[n].shape}") for n in own if n not in given and strict]
         problems += [
-            f"mismatched: {n} is {given[n].shape}, the module's is {own[n].shape}"
+            ("unexpected", n, f"{given[n].shape}") for n in given if n not in own and strict
+        ]
+        problems += [
+            ("mismatched", n, f"is {given[n].shape}, the module's is {own[n].shape}")
             for n in own
             if n in given and given[n].shape != own[n].shape
         ]
         if problems:
-            raise KeyError(
-                f"load_state_dict of {type(self).__name__} changed nothing:\n  "
-                + "\n  ".join(problems)
+            raise StateError(
+                f"load_state_dict of {type(self).__name__} changed nothing:"
+                + "".join(
+                    f"\n  {what}: {name} {how}{torch_layout.whence(name, original)}"
+                    for what, name, how in problems
+                )
             )
         for name, tensor in own.items():
             if name in given:

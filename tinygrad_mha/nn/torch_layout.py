@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 #: A name that only PyTorch's module has.
 MARK = "out_proj.weight"
 
+#: Where PyTorch keeps what is called so here: in the first of these names that a state has.
+THEIRS = {
+    **{f"W_{c}": ("in_proj_weight", f"{c}_proj_weight") for c in "qkv"},
+    **{f"b_{c}": ("in_proj_bias",) for c in "qkv"},
+    "W_o": ("out_proj.weight",),
+    "b_o": ("out_proj.bias",),
+}
+
 
 def adapt(state: Mapping[str, Any], prefix: str, module: MultiHeadAttention) -> Mapping[str, Any]:
     """Rename and reshape PyTorch's entries under a prefix; leave a state without them alone.
@@ -44,6 +52,39 @@ def adapt(state: Mapping[str, Any], prefix: str, module: MultiHeadAttention) -> 
     own = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     rest = {k: v for k, v in state.items() if not k.startswith(prefix)}
     return {**rest, **{prefix + k: v for k, v in from_torch(own, module).items()}}
+
+
+def whence(name: str, state: Mapping[str, Any]) -> str:
+    """Say for a message what a name of ours was called in a state with PyTorch's names.
+
+    Parameters
+    ----------
+    name : str
+        Dotted, as in a model's state.
+    state : mapping of str to array
+        As it was given.
+
+    Returns
+    -------
+    str
+        Empty where the state has this name itself, or no names of PyTorch's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> state = {"in_proj_weight": np.zeros((24, 8)), "out_proj.weight": np.zeros((8, 8))}
+    >>> print(whence("W_q", state), whence("b_o", state))
+     (from the given in_proj_weight (24, 8))  (PyTorch's out_proj.bias)
+    """
+    path, dot, last = name.rpartition(".")
+    prefix = path + dot
+    if name in state or prefix + MARK not in state or last not in THEIRS:
+        return ""
+    names = [prefix + theirs for theirs in THEIRS[last]]
+    for theirs in names:
+        if theirs in state:
+            return f" (from the given {theirs} {np.shape(plain(state[theirs]))})"
+    return f" (PyTorch's {' or '.join(names)})"
 
 
 def from_torch(
@@ -107,8 +148,9 @@ def _unstack(own: dict[str, np.ndarray], name: str, ours: str, found: dict[str, 
 
 def _by_head(name: str, rows: np.ndarray, h: int) -> np.ndarray:
     if rows.shape[0] % h:
+        theirs = " or ".join(THEIRS.get(name, (name,)))
         raise ValueError(
-            f"from_torch: {name} has {rows.shape[0]} rows, not a multiple of {h} heads"
+            f"from_torch: {theirs} has {rows.shape[0]} rows for {name}, not a multiple of {h} heads"
         )
     return rows.reshape(h, rows.shape[0] // h, *rows.shape[1:])  # (h·p, ...) -> (h, p, ...)
 

@@ -1,0 +1,94 @@
+"""What attention says of input that it cannot mean, and of settings that there are not."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_mha as tm
+from tinygrad_mha import nn
+
+
+def test_an_unknown_method_is_refused_also_later() -> None:
+    mha = nn.MultiHeadAttention(8, 2)
+    with pytest.raises(ValueError, match="method is 'flash', expected one of"):
+        mha.method = "flash"
+    assert mha.method == "fused"
+    with pytest.raises(ValueError, match="method is 'flash', expected one of"):
+        nn.MultiHeadAttention(8, 2, method="flash")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("key_padding_mask", r"masks\.from_key_padding_mask.*True = may attend"),
+        ("attn_mask", r"masks\.from_attn_mask.*True = may attend"),
+        ("average_attn_weights", r"weights\.mean\(1\)"),
+        ("colour", "'colour'$"),
+    ],
+)
+def test_keywords_of_pytorch_are_taught(name: str, says: str) -> None:
+    with pytest.raises(TypeError, match=f"MultiHeadAttention has no argument '{name}'.*") as error:
+        nn.MultiHeadAttention(8, 2)(tm.zeros(1, 3, 8), **{name: None})
+    assert re.search(says, str(error.value))
+
+
+def test_the_batch_is_always_first() -> None:
+    with pytest.raises(TypeError, match=r"'batch_first'.*the batch is always first"):
+        nn.MultiHeadAttention(8, 2, batch_first=True)
+
+
+def test_a_floating_mask_of_zeros_and_ones_warns_where_it_is_given() -> None:
+    block, x = nn.TransformerBlock(8, 2), tm.randn(1, 3, 8)
+    with pytest.warns(UserWarning, match=r"added to the scores.*mask\.bool\(\)") as caught:
+        block(x, mask=tm.ones(3, 3).tril())
+    assert [w.filename for w in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        tm.ones(3, 3).bool(),
+        tm.zeros(3, 3),
+        tm.full((3, 3), 0.5),
+        tm.tensor([[1.0, 0.0, 2.0]]),
+        tm.tensor([[1.0, 0.0, -np.inf]]),
+        tm.ones(3, 3, requires_grad=True),
+    ],
+    ids=str,
+)
+def test_other_masks_do_not_warn(mask: tm.Tensor) -> None:
+    nn.MultiHeadAttention(8, 2)(tm.randn(1, 3, 8), mask=mask)  # a warning is an error here
+
+
+@pytest.mark.parametrize("method", ["fused", "formula"])
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_another_dtype_is_named_by_module_and_argument(method: str, dtype: str) -> None:
+    mha = nn.MultiHeadAttention(8, 2, method=method)
+    x, other = tm.zeros(1, 3, 8), tm.zeros(1, 3, 8, dtype=dtype)
+    for name, inputs in (("query", (other,)), ("key", (x, other)), ("value", (x, x, other))):
+        with pytest.raises(
+            TypeError, match=rf"MultiHeadAttention: {name} has dtype {dtype}.*{name}\.float\(\)"
+        ):
+            mha(*inputs)
+    with pytest.raises(TypeError, match=r"parameters are float64; say query\.double\(\)$"):
+        mha.double()(x)
+
+
+def test_a_wrong_width_is_not_blamed_on_dimensions() -> None:
+    with pytest.raises(
+        ValueError, match=r"\(2, 5, 16\), expected \(N, length, 8\) or \(length, 8\)$"
+    ):
+        nn.MultiHeadAttention(8, 2)(tm.zeros(2, 5, 16))
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_list_is_no_tensor(position: int) -> None:
+    inputs: list[Any] = [tm.zeros(1, 3, 8)] * 3
+    inputs[position] = [1.0, 2.0]
+    name = ("query", "key", "value")[position]
+    with pytest.raises(TypeError, match=f"MultiHeadAttention: {name} is a list, expected a Tensor"):
+        nn.MultiHeadAttention(8, 2)(*inputs)
+    with pytest.raises(TypeError, match="MultiHeadAttention: query is a list"):
+        nn.MultiHeadAttention(8, 2)([1.0, 2.0])
