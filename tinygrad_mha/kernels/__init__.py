@@ -1,10 +1,10 @@
 """Arrays in, arrays out, fast.
 
-Each function checks its arguments and hands them to one of two backends: kernels
-written on a SIMD vector type and compiled by numba when first called
+Each function checks the shapes and dtypes of its arguments and hands them to one of two
+backends: kernels written on a SIMD vector type and compiled by numba when first called
 (:mod:`.compiled`, on :mod:`.matrix`, :mod:`.rows`, :mod:`.elements`,
-:mod:`.fused_attention`), or their twins in
-plain NumPy (:mod:`.reference`), which say in a line or two what is computed.
+:mod:`.fused_attention`), or their twins in plain NumPy (:mod:`.reference`), which say in a
+line or two what is computed.
 """
 
 from .activations import (

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import reference
 from .dispatch import backend_for
+from .shapes import check_fit
 
 Array = np.ndarray
 
@@ -18,6 +19,7 @@ def gelu(x: Array, approximate: bool = False) -> Array:
 
 def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
     """dy · gelu′(x), elementwise."""
+    check_fit(x.dtype, x.shape, dy=dy)
     dx: Array = backend_for(x).gelu_backward(dy, x, approximate)
     return dx
 
@@ -36,6 +38,7 @@ def silu(x: Array) -> Array:
 
 def silu_backward(dy: Array, x: Array) -> Array:
     """dy · silu′(x), elementwise."""
+    check_fit(x.dtype, x.shape, dy=dy)
     dx: Array = backend_for(x).silu_backward(dy, x)
     return dx
 
@@ -66,6 +69,8 @@ def relu_backward(dy: Array, y: Array) -> Array:
     >>> kernels.relu_backward(np.array([5.0, np.inf]), np.array([2.0, 0.0]))
     array([5., 0.])
     """
+    if dy.dtype is not y.dtype or dy.shape != y.shape:
+        check_fit(y.dtype, y.shape, dy=dy)
     dx: Array = backend_for(y).relu_backward(dy, y)
     return dx
 

@@ -7,6 +7,8 @@ vectorised and lets other threads run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .threads import get_num_threads, over_ranges
@@ -84,9 +86,8 @@ def scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Arr
     )
 
 
-def _share(run: object, count: int, numbers: int) -> None:
+def _share(run: Callable[[int, int], object], count: int, numbers: int) -> None:
     """Run over all blocks, by several threads where that pays."""
-    assert callable(run)
     if numbers < PARALLEL or get_num_threads() == 1:
         run(0, count)
     else:

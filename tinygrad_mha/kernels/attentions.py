@@ -7,6 +7,8 @@ import numpy as np
 from . import additive, reference
 from .backend import state
 from .dispatch import backend_for
+from .layout import batch_of
+from .shapes import check_fit
 
 Array = np.ndarray
 
@@ -140,11 +142,19 @@ def attention_backward(
         The dtypes differ.
     """
     _check_attention(q, k, v, mask, bias)
-    if dout.shape != out.shape or lse.shape != out.shape[:-1]:
+    shape = (*q.shape[:-1], v.shape[-1])
+    if dout.shape != shape:  # an input was broadcast, or it is wrong
+        shape = (*batch_of(q, k, v), *shape[-2:])
+    if not dout.shape == out.shape == shape or lse.shape != shape[:-1]:
         raise ValueError(
-            f"dout has shape {dout.shape}, out {out.shape} and lse {lse.shape}; dout must be like "
-            "out, and lse like out without its last axis"
+            f"dout has shape {dout.shape}, out {out.shape} and lse {lse.shape}; expected twice "
+            f"{shape}, and {shape[:-1]}"
         )
+    if not dout.dtype is out.dtype is lse.dtype is q.dtype:
+        check_fit(q.dtype, shape, dout=dout, out=out)
+        check_fit(q.dtype, shape[:-1], lse=lse)
+    if into is not None and not into[0].dtype == into[1].dtype == into[2].dtype == q.dtype:
+        raise TypeError(f"into is {[x.dtype.name for x in into]}, expected three times {q.dtype}")
     found: tuple[Array, Array, Array] = backend_for(q).attention_backward(
         dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
     )  # fmt: skip

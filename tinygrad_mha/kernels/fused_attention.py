@@ -252,7 +252,7 @@ def _dot(x, at, y, y_at, n, lanes):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _weights(s, ds, at, high, lanes, lse, dot):  # type: ignore[no-untyped-def]
+def _weights_and_dscores(s, ds, at, high, lanes, lse, dot):  # type: ignore[no-untyped-def]
     """P = exp(S − lse) and dS = P · (dP − dot), for a row, in the places of S and dP."""
     shift, dots = splat(lse if lse != -np.inf else s.dtype.type(np.inf)), splat(dot)
     for j in range(0, high, lanes):
@@ -333,7 +333,7 @@ def attention_backward(  # type: ignore[no-untyped-def]
             for i in range(rows):
                 if drops:
                     _multiply(ds, i * stride, kept, i * stride, wide)
-                _weights(s, ds, i * stride, high, lanes, LSE[item, i0 + i], dots[i])
+                _weights_and_dscores(s, ds, i * stride, high, lanes, LSE[item, i0 + i], dots[i])
                 if drops:
                     _multiply(s, i * stride, kept, i * stride, wide)
             panel_product(

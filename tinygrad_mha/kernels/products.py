@@ -10,7 +10,7 @@ from numpy import empty
 
 from .backend import state
 from .dispatch import backend_for
-from .shapes import check_product
+from .shapes import check_fit, check_product
 
 Array = np.ndarray
 
@@ -67,8 +67,7 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     if a.ndim < 2 or b.ndim < 2:
         return _with_vectors(a, b, bias)
     check_product(a.shape, b.shape)
-    if bias is not None and bias.shape != b.shape[-1:]:
-        raise ValueError(f"bias has shape {bias.shape}, expected {b.shape[-1:]}")
+    check_fit(dtype, b.shape[-1:], bias=bias)
     product = backend_for(a).matmul(a, b, bias)
     return product
 
@@ -169,6 +168,9 @@ def linear_gradients(
     >>> kernels.linear_gradients(np.ones((4, 1)), np.ones((4, 2)), np.ones((1, 2)), [1, 2])
     (None, array([[4., 4.]]), array([4.]))
     """
+    if not dy.dtype is x.dtype is weight.dtype:
+        check_fit(x.dtype, dy.shape, dy=dy)
+        check_fit(x.dtype, weight.shape, weight=weight)
     if x.ndim == 2:
         found: tuple[Array | None, Array | None, Array | None]
         found = backend_for(x).linear_gradients(dy, x, weight, wanted)
@@ -201,5 +203,6 @@ def column_sums(x: Array) -> Array:
 
 def embedding_backward(dy: Array, index: Array, rows: int) -> Array:
     """Zeros ``(rows, d)``, with ``dy[...]`` added at the rows that `index` names, in order."""
+    check_fit(dy.dtype, (*index.shape, *dy.shape[-1:]), dy=dy)
     dw: Array = backend_for(dy).embedding_backward(dy, index, rows)
     return dw

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+Array = np.ndarray
 
 
 def check_product(a: tuple[int, ...], b: tuple[int, ...]) -> None:
@@ -19,3 +23,21 @@ def check_product(a: tuple[int, ...], b: tuple[int, ...]) -> None:
             f"shapes {a} and {b} do not fit: their axes before the last two, {a[:-2]} and "
             f"{b[:-2]}, do not broadcast"
         ) from None
+
+
+def check_fit(dtype: np.dtype[Any], shape: tuple[int, ...], **arrays: Array | None) -> None:
+    """Raise where an array is not of this dtype and shape.
+
+    Kernels take both on trust: they would read the bits of another dtype as numbers of theirs,
+    and what lies behind a shorter array. Where a call would be felt, the caller compares first.
+    """
+    for name, x in arrays.items():
+        if x is None:
+            continue
+        if x.dtype != dtype:
+            raise TypeError(
+                f"{name} is {x.dtype}, expected {dtype}; convert it, for example with "
+                f".{'double' if dtype == np.float64 else 'float'}()"
+            )
+        if x.shape != shape:
+            raise ValueError(f"{name} has shape {x.shape}, expected {shape}")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .dispatch import backend_for
+from .shapes import check_fit
 
 Array = np.ndarray
+
+_INT64 = np.dtype(np.int64)
 
 
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
@@ -46,6 +49,7 @@ def softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """y · (dy − Σ dy · y) along an axis: the gradient of :func:`softmax`."""
     if y.ndim == 0:
         return np.zeros_like(y)
+    check_fit(y.dtype, y.shape, dy=dy)
     dx: Array = backend_for(y).softmax_backward(dy, y, axis)
     return dx
 
@@ -72,6 +76,7 @@ def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """dy − exp(y) · Σ dy along an axis: the gradient of :func:`log_softmax`."""
     if y.ndim == 0:
         return np.zeros_like(y)
+    check_fit(y.dtype, y.shape, dy=dy)
     dx: Array = backend_for(y).log_softmax_backward(dy, y, axis)
     return dx
 
@@ -99,7 +104,11 @@ def cross_entropy(x: Array, target: Array, ignored: int = -100) -> tuple[Array, 
     ------
     IndexError
         A target is out of range.
+    TypeError
+        The targets are not int64.
     """
+    if target.dtype is not _INT64 or len(target) != len(x):
+        check_fit(_INT64, x.shape[:1], target=target)
     losses, lse, counted = backend_for(x).cross_entropy(x, target, ignored)
     if counted < 0:
         raise IndexError(f"target {target[-1 - counted]} is out of range for {x.shape[1]} classes")
@@ -122,6 +131,16 @@ def cross_entropy_backward(
     -------
     ndarray
         ``(R, C)``.
+
+    Raises
+    ------
+    IndexError
+        A target is out of range by now.
     """
+    if not (d.dtype is lse.dtype is x.dtype and target.dtype is _INT64) or not (
+        len(d) == len(lse) == len(target) == len(x)
+    ):
+        check_fit(x.dtype, x.shape[:1], d=d, lse=lse)
+        check_fit(_INT64, x.shape[:1], target=target)
     dx: Array = backend_for(x).cross_entropy_backward(d, x, lse, target, ignored)
     return dx

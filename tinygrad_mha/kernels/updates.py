@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .dispatch import backend_for
+from .shapes import check_fit
 
 Array = np.ndarray
 
@@ -49,6 +50,12 @@ def adamw_step(
     >>> p
     array([0.5])
     """
+    dtype = params[0].dtype
+    for p, g, m, v in zip(params, grads, means, squares, strict=True):
+        if not (p.dtype is g.dtype is m.dtype is v.dtype is dtype) or not (
+            len(p) == len(g) == len(m) == len(v)
+        ):
+            check_fit(dtype, p.shape, param=p, grad=g, mean=m, square=v)
     backend_for(params[0]).adamw(
         params, grads, means, squares, 1 - lr * weight_decay, lr / (1 - beta1**step),
         beta1, beta2, math.sqrt(1 - beta2**step), eps,
@@ -83,4 +90,11 @@ def sgd_step(
     >>> p
     array([0.5])
     """
+    dtype = params[0].dtype
+    for p, g, b in zip(params, grads, velocities, strict=True):
+        if not (p.dtype is g.dtype is b.dtype is dtype) or len(p) != len(g):
+            check_fit(dtype, p.shape, param=p, grad=g)
+            check_fit(dtype, b.shape, velocity=b)
+        if momentum and len(p) != len(b):
+            check_fit(dtype, p.shape, velocity=b)
     backend_for(params[0]).sgd(params, grads, velocities, lr, momentum)
