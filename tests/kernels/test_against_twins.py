@@ -234,6 +234,17 @@ def test_cross_entropy_at_the_edges(backend: str) -> None:
                 kernels.cross_entropy(x, np.array([0, 7, wrong, 1]), 7)
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("wrong", [-1, 4, 10**7])
+def test_targets_that_have_changed_since_are_refused(wrong: int, backend: str) -> None:
+    x, target = np.zeros((3, 4), np.float32), np.arange(3)
+    with kernels.use_backend(backend):
+        _, lse, _ = kernels.cross_entropy(x, target)
+        target[2] = wrong
+        with pytest.raises(IndexError, match=f"target {wrong} is out of range for 4 classes"):
+            kernels.cross_entropy_backward(np.ones(3, np.float32), x, lse, target)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_rows_of_any_width(width: int, dtype: Any, rng: Any) -> None:
@@ -258,7 +269,7 @@ def test_rows_of_any_width(width: int, dtype: Any, rng: Any) -> None:
     close(losses, reference.cross_entropy(exact, target, -100)[0], dtype)
     d = np.ascontiguousarray(dy[:, 0])
     dx = kernels.cross_entropy_backward(d, x, lse, target)
-    close(dx, reference.cross_entropy_backward(d, exact, lse, target, -100), dtype)
+    close(dx, reference.cross_entropy_backward(d, exact, lse, target, -100)[0], dtype)
     assert not dx[2].any()
     assert losses[2] == 0
     if width > 1:  # of one number the variance is 0, and its inverse all rounding
@@ -413,6 +424,23 @@ def test_attention_passes_on_what_is_not_a_number(value: float) -> None:
     out, _ = kernels.attention(q, keys, keys, scale=1.0)
     assert np.isnan(out[0, 3]).all()
     assert np.isfinite(np.delete(out[0], 3, 0)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_attention_where_strides_are_not_whole_numbers_of_elements(dtype: Any, rng: Any) -> None:
+    packed = np.zeros(6, [("row", dtype, 4), ("bias", dtype, 6), ("flag", "u1")])
+    packed["row"], packed["bias"] = rng.standard_normal((6, 4)), rng.standard_normal((6, 6))
+    x, bias = packed["row"], packed["bias"]
+    out, lse = kernels.attention(x, x, x, bias=bias, scale=0.5)
+    grown = kernels.attention_backward(x, x, x, x, out, lse, bias=bias, scale=0.5)
+    y = x.copy()
+    np.testing.assert_array_equal(out, kernels.attention(y, y, y, bias=bias.copy(), scale=0.5)[0])
+    for mine, true in zip(
+        grown,
+        kernels.attention_backward(y, y, y, y, out, lse, bias=bias.copy(), scale=0.5),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, true)
 
 
 ONES = np.ones((2, 3))

@@ -371,12 +371,18 @@ def cross_entropy(x: Array, labels: Array, ignored: int) -> tuple[Array, Array, 
     return y, lse, wrong if wrong < 0 else sum(counts)
 
 
-def cross_entropy_backward(d: Array, x: Array, lse: Array, labels: Array, ignored: int) -> Array:
+def cross_entropy_backward(
+    d: Array, x: Array, lse: Array, labels: Array, ignored: int
+) -> tuple[Array, int]:
     """d · (exp(x − lse) − one-hot(label)); 0 in rows whose label is the ignored one."""
     run, flat = _kernel(rows.cross_entropy_backward, x.dtype), _rows_of(x)
     dx = np.empty(flat.shape, x.dtype)
-    _share(lambda i, j: run(flat, lse, d, labels, ignored, dx, i, j), len(flat), flat.size)
-    return dx
+    done: list[int] = []
+    _share(
+        lambda i, j: done.append(run(flat, lse, d, labels, ignored, dx, i, j)),
+        len(flat), flat.size,
+    )  # fmt: skip
+    return dx, min(done)
 
 
 def layer_norm(

@@ -14,7 +14,10 @@ def four(x: Array) -> Array:
     """Return an array with four axes, whose last is consecutive in memory."""
     if x.ndim < 4:
         x = x[(None,) * (4 - x.ndim)]
-    return x if x.strides[3] == x.itemsize else np.ascontiguousarray(x)
+    n, h, row, column = x.strides
+    size = x.itemsize
+    # kernels count strides in elements, which those of a field among others need not be
+    return x if column == size and not (n | h | row) % size else x.copy()
 
 
 def flat(x: Array, batch: tuple[int, ...]) -> Array:
@@ -33,6 +36,8 @@ def limit(given: Array | None, dtype: np.dtype[Any]) -> Array:
     """A mask or a bias with four axes; a single number, to be ignored, where there is none."""
     if given is None:
         return _nothing(dtype)
+    if any(stride % given.itemsize for stride in given.strides):
+        given = given.copy()
     return given[(None,) * (4 - given.ndim)].view(dtype)
 
 

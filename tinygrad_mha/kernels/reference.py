@@ -84,8 +84,7 @@ def cross_entropy(x: Array, target: Array, ignored: int) -> tuple[Array, Array, 
     The count is −1 − i if row i has a target that is no column.
     """
     y, lse = np.zeros(len(x), x.dtype), np.zeros(len(x), x.dtype)
-    kept = np.flatnonzero(target != ignored)
-    wrong = kept[(target[kept] < 0) | (target[kept] >= x.shape[1])]
+    kept, wrong = _kept_rows(target, x.shape[1], ignored)
     if len(wrong):
         return y, lse, -1 - int(wrong[0])
     if len(kept):
@@ -95,12 +94,26 @@ def cross_entropy(x: Array, target: Array, ignored: int) -> tuple[Array, Array, 
     return y, lse, len(kept)
 
 
-def cross_entropy_backward(d: Array, x: Array, lse: Array, target: Array, ignored: int) -> Array:
-    """d · (exp(x − lse) − one-hot(target)); 0 in rows whose target is the ignored one."""
-    dx, kept = np.zeros_like(x), np.flatnonzero(target != ignored)
+def _kept_rows(target: Array, classes: int, ignored: int) -> tuple[Array, Array]:
+    """Rows that are not ignored, and those of them whose target is no column."""
+    kept = np.flatnonzero(target != ignored)
+    return kept, kept[(target[kept] < 0) | (target[kept] >= classes)]
+
+
+def cross_entropy_backward(
+    d: Array, x: Array, lse: Array, target: Array, ignored: int
+) -> tuple[Array, int]:
+    """d · (exp(x − lse) − one-hot(target)); 0 in rows whose target is the ignored one.
+
+    And 0, or −1 − i if row i has a target that is no column.
+    """
+    dx = np.zeros_like(x)
+    kept, wrong = _kept_rows(target, x.shape[1], ignored)
+    if len(wrong):
+        return dx, -1 - int(wrong[0])
     dx[kept] = np.exp(x[kept] - lse[kept, None]) * d[kept, None]
     dx[kept, target[kept]] -= d[kept]
-    return dx
+    return dx, 0
 
 
 def layer_norm(

@@ -328,21 +328,27 @@ def cross_entropy(X, target, ignored, Y, LSE, first, last):  # type: ignore[no-u
 
 @kernel
 def cross_entropy_backward(X, LSE, D, target, ignored, DX, first, last):  # type: ignore[no-untyped-def]
-    """DX = D · (exp(X − LSE) − one-hot(target)); 0 in rows whose target is the ignored one."""
+    """DX = D · (exp(X − LSE) − one-hot(target)); 0 in rows whose target is the ignored one.
+
+    Returns 0; or −1 − i if row i has a target that is no column: somebody changed it since.
+    """
     n, lanes = X.shape[1], lanes_of(X)
     x, dx = memory(X), memory(DX)
     lowest = x.dtype.type(-np.inf)
     for i in range(first, last):
-        at = i * n
-        if target[i] == ignored:
+        at, t = i * n, target[i]
+        if t == ignored:
             for j in range(n):
                 dx[at + j] = x.dtype.type(0)
             continue
+        if t < 0 or t >= n:
+            return -1 - i
         shift, scale = splat(LSE[i]), splat(D[i])
         for j in range(0, n, lanes):
             e = exp_below(sub(_get(x, at + j, n - j, lanes, lowest), shift))
             _put(dx, at + j, n - j, lanes, mul(e, scale))
-        dx[at + target[i]] -= D[i]
+        dx[at + t] -= D[i]
+    return 0
 
 
 @kernel

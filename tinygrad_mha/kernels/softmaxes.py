@@ -111,7 +111,7 @@ def cross_entropy(x: Array, target: Array, ignored: int = -100) -> tuple[Array, 
         check_fit(_INT64, x.shape[:1], target=target)
     losses, lse, counted = backend_for(x).cross_entropy(x, target, ignored)
     if counted < 0:
-        raise IndexError(f"target {target[-1 - counted]} is out of range for {x.shape[1]} classes")
+        raise _out_of_range(x, target, counted)
     return losses, lse, counted
 
 
@@ -142,5 +142,12 @@ def cross_entropy_backward(
     ):
         check_fit(x.dtype, x.shape[:1], d=d, lse=lse)
         check_fit(_INT64, x.shape[:1], target=target)
-    dx: Array = backend_for(x).cross_entropy_backward(d, x, lse, target, ignored)
+    dx: Array
+    dx, done = backend_for(x).cross_entropy_backward(d, x, lse, target, ignored)
+    if done < 0:
+        raise _out_of_range(x, target, done)
     return dx
+
+
+def _out_of_range(x: Array, target: Array, which: int) -> IndexError:
+    return IndexError(f"target {target[-1 - which]} is out of range for {x.shape[1]} classes")
