@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 
 import tinygrad_mha as tm
+from tinygrad_mha.nn import functional as F
+
+SEQUENCE, BIAS = tm.ones(1, 3, 4), tm.ones(2, 2)
+MAPS = 3 * [tm.ones(2, 2, 4)]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,57 @@ import tinygrad_mha as tm
             ValueError,
             r"cat joins along dim 0, so all other axes must be equal; .* \(2, 3\), \(2, 4\)",
         ),
+        (
+            lambda: F.layer_norm(tm.ones(2, 4), (4,), tm.ones(4, dtype="int32")),
+            TypeError,
+            r"weight is int32, expected float32; convert it, for example with \.float\(\)",
+        ),
+        (
+            lambda: F.linear(tm.ones(2, 3), tm.ones(4, 3), tm.ones(4, dtype="int32")),
+            TypeError,
+            "bias is int32, expected float32",
+        ),
+        (
+            lambda: F.combine_heads(tm.ones(2, 3, 2), tm.ones(5, 4), tm.ones(5, dtype="int32")),
+            TypeError,
+            "bias is int32, expected float32",
+        ),
+        (
+            lambda: F.self_attention(SEQUENCE, *MAPS, None, BIAS, BIAS),
+            ValueError,
+            r"shapes \[None, \(2, 2\), \(2, 2\)\]; expected three times .* which is \(2, 2\)",
+        ),
+        (
+            lambda: F.self_attention(SEQUENCE, *MAPS, tm.ones(1, 2), BIAS, tm.ones(3, 2)),
+            ValueError,
+            r"b_q, b_k and b_v have shapes",
+        ),
+        (
+            lambda: F.self_attention(SEQUENCE, *MAPS, mask=tm.ones(3, 3, dtype="int64")),
+            TypeError,
+            "mask: dtype int64 says neither",
+        ),
+        (
+            lambda: F.attention(SEQUENCE, SEQUENCE, SEQUENCE, tm.ones(3, 3, dtype="int64")),
+            TypeError,
+            "mask: dtype int64 says neither",
+        ),
+        (
+            lambda: F.attention(SEQUENCE, SEQUENCE, SEQUENCE, tm.ones(2, 3) > 0),
+            ValueError,
+            r"mask: shape \(2, 3\) does not broadcast to the scores' \(1, 3, 3\)",
+        ),
+        (
+            lambda: F.scaled_dot_product_attention(*3 * [tm.ones(2, 3, dtype="int64")]),
+            TypeError,
+            "q, k and v are int64; attention needs floating numbers",
+        ),
+        (
+            lambda: F.scaled_dot_product_attention(*3 * [tm.ones(3)]),
+            ValueError,
+            r"query has shape \(3,\), .* expected \(\.\.\., L, p\)",
+        ),
+        (lambda: F.relu(inplace=True), TypeError, "relu: its first argument, x, is missing"),
         (lambda: tm.tensor([[1, 2], [3]]), ValueError, "lists of different lengths; pad them"),
         (lambda: tm.tensor([1.0], dtype="float33"), TypeError, "'float33' is no dtype"),
     ],

@@ -371,3 +371,26 @@ def test_operators_refuse_what_they_do_not_know() -> None:
     for other in ("text", None, [1.0], object()):
         with pytest.raises(TypeError):
             tm.ones(2) + other
+
+
+@pytest.mark.parametrize("name", ["x", "input"])
+def test_what_is_overwritten_can_be_named(name: str) -> None:
+    x = tm.tensor([-1.0, 2.0])
+    assert tm.nn.functional.relu(**{name: x}, inplace=True) is x
+    assert x.tolist() == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int64", "float32", "float64"])
+@pytest.mark.parametrize("dim", [0, 1, (0, 1), -1, None])
+def test_sums_are_of_the_dtype_asked_for(dim: Any, dtype: str) -> None:
+    x = tm.tensor(np.ones((3, 2, 2), dtype))
+    assert tm.sum(x, dim=dim, dtype=dtype).dtype == dtype
+
+
+def test_targets_that_have_changed_since_write_nothing() -> None:
+    logits, target = tm.zeros(3, 4, requires_grad=True), np.arange(3)
+    loss = tm.nn.functional.cross_entropy(logits, tm.from_numpy(target))
+    target[2] = -1
+    with pytest.raises(IndexError, match="target -1 is out of range for 4 classes"):
+        loss.backward()
+    assert logits.grad is None

@@ -23,7 +23,7 @@ def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Arr
     (*of_q, _, p_q), (*of_k, keys, p_k), (*of_v, values, _) = q.shape, k.shape, v.shape
     if (
         of_q == of_k == of_v and p_q == p_k and keys == values and mask is bias is None
-        and q.dtype is k.dtype is v.dtype
+        and q.dtype is k.dtype is v.dtype and q.dtype.kind == "f"
     ):  # fmt: skip
         return  # the usual case: for small matrices, each further check would be felt
     shapes = f"q has shape {q.shape}, k {k.shape} and v {v.shape}"
@@ -49,6 +49,11 @@ def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Arr
             )
     if not q.dtype == k.dtype == v.dtype:
         raise TypeError(f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}; they must be the same")
+    if q.dtype.kind != "f":
+        raise TypeError(
+            f"q, k and v are {q.dtype}; attention needs floating numbers, for example those of "
+            ".float()"
+        )
 
 
 def attention(
@@ -94,7 +99,7 @@ def attention(
     ValueError
         The shapes do not fit.
     TypeError
-        The dtypes differ, or the mask is not of bool.
+        The dtypes differ or are not floating, or the mask is not of bool.
 
     Examples
     --------

@@ -62,7 +62,7 @@ from ..ops import (
 def _or_in_place(function: Any) -> Any:
     """Give a function PyTorch's last argument, `inplace`: write the result over the input."""
     signature = inspect.signature(getattr(function, "forward", function))
-    count = len(signature.parameters)
+    count, name = len(signature.parameters), next(iter(signature.parameters))
 
     @functools.wraps(function)
     def call(*args: Any, inplace: bool = False, **kwargs: Any) -> Any:
@@ -70,7 +70,9 @@ def _or_in_place(function: Any) -> Any:
             *args, inplace = args  # type: ignore[assignment]
         if not inplace:
             return function(*args, **kwargs)
-        first, *others = args or (kwargs.pop("input"),)
+        if not args and not {name, "input"} & kwargs.keys():
+            raise TypeError(f"{function.__name__}: its first argument, {name}, is missing")
+        first, *others = args or (kwargs.pop(name if name in kwargs else "input"),)
         return apply_(function, first, tuple(others), kwargs)
 
     last = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)

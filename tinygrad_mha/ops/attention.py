@@ -220,7 +220,7 @@ def visible(
     return (allowed if seen is None else allowed & seen), masked_fill(mask, forbidden, 0.0)
 
 
-def check_mask(mask: Tensor, scores_shape: Shape) -> None:
+def check_mask(mask: Value, scores_shape: Shape) -> None:
     """Raise what :func:`visible` says it raises."""
     if mask.dtype.kind not in "bf":
         raise TypeError(

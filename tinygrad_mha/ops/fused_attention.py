@@ -97,7 +97,17 @@ def attention(
     -------
     Tensor
         ``(..., L, p_v)``; a query that may see no key gives exactly 0.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ or are not floating, or the mask is of integers.
     """
+    if mask is not None and query.ndim > 1 < key.ndim:
+        batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+        check_mask(mask, (*batch, query.shape[-2], key.shape[-2]))
     seen, bias = two_kinds(mask, query.dtype)
     return kernels.attention(
         query, key, value, mask=seen, bias=bias, causal=is_causal,
@@ -269,7 +279,7 @@ def scaled_dot_product_attention(
     ValueError
         Widths, lengths or the mask do not fit.
     TypeError
-        The mask is of integers.
+        The dtypes differ or are not floating, or the mask is of integers.
 
     Examples
     --------
@@ -278,16 +288,14 @@ def scaled_dot_product_attention(
     >>> tm.nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True).shape
     (1, 4, 5, 8)
     """
-    if key.shape[-2] != value.shape[-2]:
+    if min(query.ndim, key.ndim, value.ndim) < 2 or key.shape[-2] != value.shape[-2]:
         raise ValueError(
-            f"scaled_dot_product_attention: key has shape {key.shape} and value {value.shape}; "
-            "there must be as many values as keys (axis −2)"
+            f"scaled_dot_product_attention: query has shape {query.shape}, key {key.shape} and "
+            f"value {value.shape}; expected (..., L, p), (..., S, p) and (..., S, p_v): there must "
+            "be as many values as keys (axis −2)"
         )
     if enable_gqa:
         key, value = _shared_heads("key", key, query), _shared_heads("value", value, query)
-    if attn_mask is not None:
-        batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
-        check_mask(attn_mask, (*batch, query.shape[-2], key.shape[-2]))
     pooled: Tensor = attention(
         query, key, value, attn_mask, scale, is_causal, dropout_p, new_seed(dropout_p)
     )

@@ -13,6 +13,7 @@ import numpy as np
 from .. import kernels
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value
+from .attention import check_mask
 from .axes import Shape
 from .fused_attention import (
     attention_dkey,
@@ -90,7 +91,9 @@ def self_attention(
     Raises
     ------
     ValueError
-        The shapes do not fit.
+        The shapes do not fit, or some biases are given and some are not.
+    TypeError
+        The dtypes differ or are not floating, or the mask is of integers.
     """
     if x.ndim != 3 or not W_q.shape == W_k.shape == W_v.shape or W_q.shape[2:] != x.shape[2:]:
         raise ValueError(
@@ -98,8 +101,15 @@ def self_attention(
             "expected (N, T, d) and three times (h, p, d)"
         )
     (n, length, d), (h, p, _) = x.shape, W_q.shape
-    stacked = np.concatenate((W_q, W_k, W_v)).reshape(3 * h * p, d)
     biases: list[Any] = [b_q, b_k, b_v]
+    if not b_q is b_k is b_v is None and any(b is None or b.shape != (h, p) for b in biases):
+        raise ValueError(
+            f"b_q, b_k and b_v have shapes {[None if b is None else b.shape for b in biases]}; "
+            f"expected three times (h, p), which is {(h, p)}, or none of them"
+        )
+    if mask is not None:
+        check_mask(mask, (n, h, length, length))
+    stacked = np.concatenate((W_q, W_k, W_v)).reshape(3 * h * p, d)
     bias = None if b_q is None else np.concatenate(biases).reshape(-1)
     packed = kernels.linear(x.reshape(n * length, d), stacked, bias)
     q, k, v = _unpacked(packed, n, length, h, p)

@@ -109,6 +109,7 @@ def _total(x: Any, dims: tuple[int, ...] | None, keepdim: bool, dtype: Any) -> A
     if (
         0 < lead < x.ndim
         and x.flags.c_contiguous
+        and x.dtype.kind == "f"  # without a dtype, small integers would be widened
         and dtype in (None, x.dtype)
         and dims == tuple(range(lead))
     ):
