@@ -13,7 +13,8 @@ text = python_documentation()
 model = CharModel(text.alphabet, Recipe(layers=1, heads=4, width=32))
 for progress in train(model, text, steps=600):
     if progress.step % 200 == 0:
-        print(f"step {progress.step}: {progress.held_out_bits:.2f} bits per character")
+        bits = model.bits_per_character(text.held_out, windows=32)  # measured at this very step
+        print(f"step {progress.step}: {bits:.2f} bits per character")
 
 loss, characters, gpt = picture_inputs(model, "import a module")
 graph = tm.viz.trace(loss, model=gpt, tokens=characters, title="One layer, four heads")

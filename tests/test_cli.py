@@ -126,6 +126,11 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
         (["graph", "{model}", "--diff", "other.safetensors"], "no checkpoint 'other.safetensors'"),
         (["graph", "{model}", "--out", "/proc/nowhere"], "cannot write"),
         (["graph", "{model}", "--formats", "svg,pdf"], "graph.pdf: PDF needs a program"),
+        (["graph", "{model}", "--formats", "dot,pdf"], "pip install 'tinygrad-mha[pdf]'"),
+        (["sample", "{model}", "--temperature", "nan"], "--temperature nan"),
+        (["sample", "{model}", "--temperature", "inf"], "--temperature inf"),
+        (["sample", "{model}", "--temperature", "-1"], "--temperature -1"),
+        (["sample", "."], "'.' is a folder"),
     ],
 )
 def test_mistakes_are_explained_in_one_line(
@@ -145,6 +150,8 @@ def test_mistakes_are_explained_in_one_line(
     assert part in captured.err
     assert captured.err.startswith("tinygrad-mha: ")
     assert "Traceback" not in captured.err
+    assert captured.out == "", "found out before the work"
+    assert list(tmp_path.iterdir()) == [], "nothing half written"
 
 
 @pytest.mark.parametrize(

@@ -91,3 +91,10 @@ def test_every_page_and_example_is_in_the_index() -> None:
 
 def test_readme_has_code_that_runs() -> None:
     assert any(name.startswith("README") for name, _ in _blocks())
+
+
+def test_where_a_step_goes_has_a_place_for_every_table() -> None:
+    script = (ROOT / "examples" / "where_a_step_goes.py").read_text("utf-8")
+    cases = re.findall(r'"(\w+)": \(\(', script)
+    page = (ROOT / "docs" / "where-a-step-goes.md").read_text("utf-8")
+    assert re.findall(r"<!-- figures: (\w+) -->\n.*?\n<!-- end -->", page, re.S) == cases

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -305,13 +306,13 @@ def _draw(
 
 
 def _save(thing: Graph | Diff, path: Path, theme: str) -> Path:
-    from .viz.graph import write_whole
+    from .viz.picture import PICTURES
 
     try:
-        if path.suffix == ".txt":
-            write_whole(path, (thing.table() + "\n").encode())
-        else:
+        if path.suffix[1:] in PICTURES:
             thing.save(path, theme=theme)
+        else:
+            thing.save(path)
     except (RuntimeError, OSError) as error:
         raise UserError(f"cannot write {path}: {error}") from error
     return path
@@ -410,6 +411,11 @@ def _writable(folder: Path) -> None:
 def _load(path: Path) -> CharModel:
     from .tasks.char_model import CharModel
 
+    if path.is_dir():
+        raise UserError(
+            f"{str(path)!r} is a folder; name the file in it, for example "
+            f"{str(path / 'model.safetensors')!r}"
+        )
     try:
         return CharModel.load(path)
     except FileNotFoundError:
@@ -423,8 +429,8 @@ def _load(path: Path) -> CharModel:
 def _sample(options: argparse.Namespace) -> int:
     if not options.prompt:
         raise UserError("--prompt needs at least one character")
-    if options.temperature < 0:
-        raise UserError(f"--temperature {options.temperature} is negative")
+    if not 0 <= options.temperature < math.inf:
+        raise UserError(f"--temperature {options.temperature} is no number from 0 up")
     from . import ops
 
     model = _load(options.checkpoint)
@@ -433,9 +439,22 @@ def _sample(options: argparse.Namespace) -> int:
     return 0
 
 
+def _drawable(folder: Path, formats: Sequence[str]) -> None:
+    """Find out before the work whether a program is here that writes each of the pictures."""
+    from .viz.render import check
+
+    for kind in formats:
+        if kind in ("svg", "png", "pdf"):
+            try:
+                check(kind)
+            except RuntimeError as error:
+                raise UserError(f"cannot write {folder / f'graph.{kind}'}: {error}") from error
+
+
 def _graph(options: argparse.Namespace) -> int:
     if len(options.text) < 2:
         raise UserError("--text needs at least two characters")
+    _drawable(options.out, options.formats)
     model = _load(options.checkpoint)
     other = _load(options.diff) if hasattr(options, "diff") else None
     _writable(options.out)

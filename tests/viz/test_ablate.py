@@ -161,3 +161,19 @@ def _number(text: str) -> float:
         return float(text.replace("−", "-"))
     except ValueError:
         return float("nan")
+
+
+def test_heads_are_told_as_labelled_and_as_counted() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    graph = tm.viz.trace(mha(tm.randn(1, 3, 8)).sum(), model=mha)
+    assert "head 2 (index 1)" in str(graph.ablate(0, 1)[0])
+    titles, _, last = graph.ablate().text().splitlines()
+    assert titles.split()[1:3] == ["head", "index"]
+    assert last.split()[1:3] == ["2", "1"]
+
+
+def test_a_layer_that_has_no_path_says_so() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    graph = tm.viz.trace(mha(tm.randn(1, 3, 8)).sum(), model=mha)
+    with pytest.raises(ValueError, match="layer is 'foo'; the heads here have no path; a number"):
+        graph.ablate("foo", 0)

@@ -209,9 +209,12 @@ def test_what_cannot_be_compared_says_so(gpt: Any) -> None:
 def test_saved_in_every_form(steps: tuple[Any, Any, Any], theme: str, tmp_path: Path) -> None:
     diff = steps[0].diff(steps[1], names=("step 0", "step 5"))
     for suffix in ("svg", "png", "dot", "html", "txt", "json"):
-        first = diff.save(tmp_path / f"a.{suffix}", theme=theme).read_bytes()
+        options = {"theme": theme} if suffix in ("svg", "png", "dot") else {}
+        first = diff.save(tmp_path / f"a.{suffix}", **options).read_bytes()
         assert first
-        assert diff.save(tmp_path / f"b.{suffix}", theme=theme).read_bytes() == first
+        assert diff.save(tmp_path / f"b.{suffix}", **options).read_bytes() == first
+    with pytest.raises(ValueError, match=r"theme means nothing for \.html"):
+        diff.save(tmp_path / "c.html", theme=theme)
     svg = (tmp_path / "a.svg").read_text("utf-8")
     safe(svg)
     for words in ("step 0", "rose +", "− fell", "head 2", "blocks.1.attention", "masked"):

@@ -289,3 +289,28 @@ def test_screen_readers_find_roles_and_names(opened: Any) -> None:
         " e.labels?.length)).map((e) => e.outerHTML)"
     )
     assert nameless == []
+
+
+@pytest.mark.parametrize("name", ["gpt", "ablated"])
+def test_the_headers_buttons_stay_in_its_first_line(
+    visit: Callable[..., Any], pages: dict[str, Path], name: str
+) -> None:
+    page = visit(pages[name], viewport={"width": 1440, "height": 900})
+    title, theme, help_button = (
+        page.locator(f"#{name}").bounding_box() for name in ("title", "theme", "help-button")
+    )
+    for button in (theme, help_button):
+        assert button["y"] < title["y"] + title["height"]
+        assert title["y"] < button["y"] + button["height"]
+    assert help_button["x"] + help_button["width"] > 1400
+
+
+def test_a_page_opens_in_the_theme_it_was_saved_with(
+    visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    graph = tm.viz.trace(tm.ones(2, requires_grad=True).sum())
+    page = visit(graph.save(tmp_path / "dark.html", theme="dark"), color_scheme="light")
+    colours = "getComputedStyle(document.documentElement).colorScheme"
+    assert page.evaluate(colours) == "dark"
+    page.locator("#theme").click()
+    assert page.evaluate(colours) != "dark"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,9 @@ def test_pdf_without_graphviz_says_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     without_typst(monkeypatch)
-    with pytest.raises(RuntimeError, match=r"pip install typst.*install Graphviz.*\.svg"):
+    with pytest.raises(
+        RuntimeError, match=r"pip install 'tinygrad-mha\[pdf\]'.*install Graphviz.*\.svg"
+    ):
         attention(list("ab")).save(tmp_path / "g.pdf")
     assert list(tmp_path.iterdir()) == []
 
@@ -233,11 +236,18 @@ def test_with_nothing_that_draws_the_error_names_both_ways(
         ("g.gif", {}, r"ends in none of \.svg"),
         ("g", {}, r"ends in none of \.svg"),
         ("g.svg", {"heads": "all"}, "'lanes' or 'fused'"),
-        ("g.json", {"theme": "pink"}, "'light', 'dark' or 'print'"),
+        ("g.svg", {"theme": "pink"}, "'light', 'dark' or 'print'"),
+        ("g.html", {"theme": "print"}, "'system', 'light' or 'dark'"),
+        ("g.json", {"theme": "dark"}, r"theme means nothing for .json; .*\.svg, .*\.html"),
+        ("g.html", {"head": 0}, r"head means nothing for .html; it is for \.svg, \.png"),
+        ("g.txt", {"depth": 1}, "depth means nothing for .txt"),
         ("g.svg", {"direction": "up"}, "'forward', 'backward' or 'both'"),
         ("g.svg", {"depth": -1}, "depth is -1"),
         ("g.dot", {"module": "attention"}, "no module of that name ran"),
         ("g.svg", {"head": 2}, "head is 2; there are 2, counted from 0"),
+        ("g.dot", {"head": 99}, "head is 99; there are 2, counted from 0"),
+        ("g.svg", {"head": 99, "depth": 0}, "head is 99; there are 2, counted from 0"),
+        ("g.dot", {"head": -1}, "head is -1; there are 2, counted from 0"),
         ("g.svg", {"head": 0, "heads": "fused"}, "draws none"),
         ("g.svg", {"size": "poster"}, "one of .'slide', 'page', 'column'"),
         ("g.svg", {"size": (0, 3)}, r"expected \(width, height\) in inches"),
@@ -246,6 +256,42 @@ def test_with_nothing_that_draws_the_error_names_both_ways(
 def test_wrong_options(path: str, options: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words):
         attention(list("ab")).save(tmp_path / path, **options)
+
+
+@pytest.mark.parametrize("path", ["g.svg", "g.html", "g.json"])
+def test_an_option_that_there_is_not_suggests_the_nearest(path: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"^save: there is no option 'them'; did you mean theme"):
+        attention(list("ab")).save(tmp_path / path, them="dark")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "html", "txt"])
+def test_a_folder_that_is_not_there_is_named(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / "nodir" / f"a.{suffix}"
+    with pytest.raises(FileNotFoundError, match="nodir' does not exist") as caught:
+        attention(list("ab")).save(path)
+    assert caught.value.filename == str(path)
+
+
+def test_a_head_of_a_graph_without_any_is_refused() -> None:
+    with pytest.raises(ValueError, match="there are 0"):
+        tm.viz.trace(tm.ones(2, requires_grad=True).sum()).to_svg(head=0)
+
+
+def test_a_lone_layer_says_that_there_are_no_modules() -> None:
+    layer = tm.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"no names in it$"):
+        tm.viz.trace(layer(tm.ones(1, 2)).sum(), model=layer).to_svg(module="blok")
+
+
+def test_the_table_is_saved_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "30")
+    graph = attention(list("ab"))
+    text = graph.save(tmp_path / "g.txt").read_text("utf-8")
+    assert "softmax" in text
+    assert max(map(len, graph.table().splitlines()[:5])) <= 30
+    assert max(map(len, text.splitlines()[:5])) > 60
+    assert "head  index" in text
 
 
 def test_a_file_appears_whole_or_not_at_all(

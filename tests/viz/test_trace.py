@@ -315,7 +315,8 @@ def test_main_operations_have_a_derivation(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"), [("Softmax", "softmax"), ("log-softmax", "log_softmax"), ("norm", "layer")]
+    ("asked", "meant"),
+    [("Softmax", "softmax"), ("log-softmax", "log_softmax"), ("layernorm", "layer_norm")],
 )
 def test_explain_suggests_what_was_meant(asked: str, meant: str) -> None:
     with pytest.raises(KeyError, match=f"did you mean .*{meant}"):
@@ -361,3 +362,80 @@ def test_table_shows_a_norm_that_is_no_number() -> None:
 def test_table_without_modules_has_no_column_for_them() -> None:
     x = tm.ones(2, requires_grad=True)
     assert "module" not in tm.viz.trace((x * x).sum()).table()
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("cat", "concatenate"), ("max", "amax, argmax"), ("clip", "clamp"),
+     ("scaled_dot_product_attention", "attention")],
+)  # fmt: skip
+def test_explain_knows_public_functions(name: str, begins: str) -> None:
+    words = tm.viz.explain(name)
+    assert words.startswith(f"{name}(")
+    assert re.search(r"written in .*\.py:\d+", words)
+    assert begins in words.partition("no operation of its own")[2]
+
+
+def test_explain_of_every_public_function() -> None:
+    for room in (tm, tm.nn.functional):
+        for name, thing in vars(room).items():
+            ours = getattr(thing, "__module__", "").startswith("tinygrad_mha.ops")
+            if ours and not name.startswith("_") and not isinstance(thing, type):
+                assert "`" not in tm.viz.explain(name)
+
+
+def test_explain_of_nothing_is_short() -> None:
+    with pytest.raises(KeyError) as caught:
+        tm.viz.explain("qqqqq")
+    assert len(str(caught.value)) < 120
+
+
+def cross(queries: int, keys: int) -> tuple[tm.Tensor, tm.nn.Module]:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    memory = tm.randn(1, keys, 8)
+    return mha(tm.randn(1, queries, 8), memory, memory).sum(), mha
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_tokens_label_the_side_that_has_as_many(count: int) -> None:
+    loss, mha = cross(3, 5)
+    tokens = [f"t{i}" for i in range(count)]
+    lane = tm.viz.trace(loss, model=mha, tokens=tokens).heads[0].lanes[0]
+    assert (lane.rows == tokens) == (count == 3)
+    assert (lane.columns == tokens) == (count == 5)
+    assert lane.rows == tokens or lane.rows == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_tokens_of_another_length_are_refused(count: int) -> None:
+    loss, mha = cross(3, 5)
+    with pytest.raises(ValueError, match=rf"{count} tokens, .* L = 3, S = 5"):
+        tm.viz.trace(loss, model=mha, tokens=["t"] * count)
+
+
+def test_tokens_may_be_those_of_one_of_several_attentions_or_of_an_input() -> None:
+    (one, first), (other, _) = cross(3, 3), cross(4, 7)
+    for count in (3, 4, 7):
+        tm.viz.trace([one, other], tokens=["t"] * count)
+    with pytest.raises(ValueError, match="L = 3, S = 3, L = 4, S = 7"):
+        tm.viz.trace([one, other], model=first, tokens=["t"] * 5)
+    line = tm.nn.Linear(2, 2)
+    tm.viz.trace(line(tm.ones(1, 6, 2)).sum(), model=line, tokens=["t"] * 6)
+    with pytest.raises(ValueError, match=r"inputs have .*6"):
+        tm.viz.trace(line(tm.ones(1, 6, 2)).sum(), model=line, tokens=["t"] * 5)
+
+
+def test_more_tokens_than_a_map_has_cells() -> None:
+    mha = tm.nn.MultiHeadAttention(4, 1)
+    tokens = [str(i) for i in range(150)]
+    lane = tm.viz.trace(mha(tm.randn(1, 150, 4)).sum(), model=mha, tokens=tokens).heads[0].lanes[0]
+    assert len(lane.rows) < 150
+    assert lane.rows[1].endswith("…")
+
+
+def test_a_model_that_took_no_part_is_refused() -> None:
+    loss, mha = cross(3, 3)
+    with pytest.raises(ValueError, match="no operation of this graph ran inside model"):
+        tm.viz.trace(loss, model=tm.nn.MultiHeadAttention(8, 2))
+    tm.viz.trace(loss, model=tm.nn.Sequential(mha))  # around what ran
+    tm.viz.trace((mha.W_o * 2.0).sum(), model=mha)  # its parameters alone

@@ -30,7 +30,7 @@ def several() -> dict[str, tm.viz.Graph]:
         "nan": tm.viz.trace((x * x).sum()),
         "no elements": tm.viz.trace(tm.zeros(0, 3, requires_grad=True) * 2.0),
         "two outputs": tm.viz.trace([x.sum(), x * 2.0]),
-        "hostile": tm.viz.trace(x * 1.0, title="\ud800</script>\x00", tokens=["\u202e"]),
+        "hostile": tm.viz.trace(x * 1.0, title="\ud800</script>\x00", tokens=["\u202e"] * 3),
     }
 
 

@@ -36,7 +36,7 @@ class Ablation:
     layer : str
         Path of the module in which the heads are merged.
     head : int
-        Counts from 0.
+        Index, from 0; in pictures and tables it is "head" index + 1.
     whole, without : float or None
         The traced output with all heads and without this one, the first that is one number;
         None where there is no such.
@@ -65,7 +65,7 @@ class Ablation:
         return None if self.whole is None or self.without is None else self.without - self.whole
 
     def __str__(self) -> str:
-        where = f"{visible(self.layer) or 'attention'}, head {self.head + 1}"
+        where = f"{visible(self.layer) or 'attention'}, head {self.head + 1} (index {self.head})"
         if self.change is None:
             return f"{where}: the output moves by {self.moved:.1%} of its norm"
         return f"{where}: {self.whole:.6g} → {self.without:.6g} ({self.change:+.3g})"
@@ -106,11 +106,12 @@ class Ablations(Sequence[Ablation]):
         return max(self, key=lambda row: row.moved if row.change is None else row.change)
 
     def _cells(self) -> list[tuple[str, ...]]:
-        titles = ("module", "head", "output", "without", "change", "moved")
+        titles = ("module", "head", "index", "output", "without", "change", "moved")
         rows: list[tuple[str, ...]] = [
             (
                 visible(row.layer) or "attention",
                 str(row.head + 1),
+                str(row.head),
                 "" if row.whole is None else f"{row.whole:.6g}",
                 "" if row.without is None else f"{row.without:.6g}",
                 "" if row.change is None else f"{row.change:+.3g}",
@@ -202,7 +203,12 @@ def _attentions(data: Trace, layer: int | str | None) -> list[int]:
         paths = [None if a.module is None else data.modules[a.module].path for a in data.attentions]
         found = [i for i, path in enumerate(paths) if path == layer]
         if not found:
-            raise ValueError(f"ablate: layer is {layer!r}; there are {paths}")
+            named = [repr(path) for path in dict.fromkeys(paths) if path]
+            raise ValueError(
+                f"ablate: layer is {layer!r}; "
+                + (f"there are {', '.join(named)}" if named else "the heads here have no path")
+                + f"; a number from 0 to {count - 1} is a position in graph.heads"
+            )
         return found
     if not -count <= layer < count:
         raise IndexError(f"ablate: layer is {layer}, but the graph has {count} with heads")

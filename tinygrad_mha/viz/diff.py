@@ -254,7 +254,7 @@ class Diff:
         }
         return json.dumps(finite(content), ensure_ascii=True, separators=(",", ":"))
 
-    def save(self, path: str | os.PathLike[str], *, theme: str = "light") -> Path:
+    def save(self, path: str | os.PathLike[str], *, theme: str | None = None) -> Path:
         """Write a picture, a page, a table or the data, as the suffix says.
 
         Parameters
@@ -263,7 +263,7 @@ class Diff:
             Ends in .svg, .png, .pdf, .dot, .html, .txt or .json. The file appears whole or not
             at all.
         theme : {"light", "dark", "print"}
-            Of a picture; a page has light and dark.
+            Of a picture (.svg, .png, .pdf, .dot), by default light; a page has light and dark.
 
         Returns
         -------
@@ -272,11 +272,14 @@ class Diff:
         Raises
         ------
         ValueError
-            Another suffix, or an unknown theme.
+            Another suffix, an unknown theme, or one for what is no picture.
+        FileNotFoundError
+            The folder does not exist.
         RuntimeError
             No program is there that could draw the format; the message names what to install.
         """
-        from .graph import write_whole
+        from .graph import check_folder, write_whole
+        from .picture import PICTURES
         from .render import written
 
         path = Path(path)
@@ -285,6 +288,13 @@ class Diff:
             raise ValueError(
                 f"save: {path.name!r} ends in none of " + ", ".join("." + name for name in FORMATS)
             )
+        if theme is not None and kind not in PICTURES:
+            raise ValueError(
+                f"save: theme means nothing for .{kind}; it is for "
+                + ", ".join("." + name for name in PICTURES)
+            )
+        theme = theme or "light"
+        check_folder(path)
         if kind in ("svg", "png", "pdf"):
             content = written(
                 kind, lambda: self.to_svg(theme=theme), lambda: self.to_dot(theme=theme)

@@ -31,7 +31,12 @@ def draw(data: Trace, picture: Picture) -> str:
 
 def part_of(data: Trace, picture: Picture) -> Trace:
     """The trace that a picture draws: all of it, or one module's."""
-    return data if picture.module is None else part(data, picture.module)
+    shown = data if picture.module is None else part(data, picture.module)
+    if picture.head is not None:
+        fewest = min((len(a.lanes) for a in shown.attentions), default=0)
+        if not 0 <= picture.head < fewest:
+            raise ValueError(f"head is {picture.head}; there are {fewest}, counted from 0")
+    return shown
 
 
 class Drawing:

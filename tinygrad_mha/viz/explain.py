@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from .. import ops
 from ..engine import REGISTRY, Op
 
 WIDTH = 88
@@ -24,7 +25,8 @@ def explain(name: str) -> str:
     Parameters
     ----------
     name : str
-        Of the operation, for example ``"softmax"``.
+        Of the operation, for example ``"softmax"``; or of a public function that is made of
+        operations, or is another name of one, for example ``"cat"``.
 
     Returns
     -------
@@ -41,15 +43,16 @@ def explain(name: str) -> str:
     >>> print(tm.viz.explain("relu").splitlines()[0])
     relu(x)    y = max(x, 0)
     """
-    if name not in REGISTRY:
-        near = _near(name)
-        hint = (
-            f"did you mean {', '.join(near)}?"
-            if near
-            else f"there are {', '.join(sorted(REGISTRY))}"
+    found = REGISTRY.get(name) or _public().get(name)
+    if found is None:
+        near = ", ".join(_near(name))
+        raise KeyError(
+            f"there is no operation {name!r}; "
+            + (f"did you mean {near}?" if near else "those of tm and tm.nn.functional are known")
         )
-        raise KeyError(f"there is no operation {name!r}; {hint}")
-    op = REGISTRY[name]
+    if not isinstance(found, Op):
+        return _composed(name, found)
+    op = found
     arguments = ", ".join(inspect.signature(op.forward).parameters)
     summary = inspect.cleandoc(op.__doc__ or "").split("\n\n")[0]
     blocks = [
@@ -63,12 +66,59 @@ def explain(name: str) -> str:
     return "\n\n".join(blocks)
 
 
+def _public() -> dict[str, Any]:
+    """Functions and operations by the names they have for users."""
+    return {
+        name: thing
+        for name, thing in vars(ops).items()
+        if not name.startswith("_") and (isinstance(thing, Op) or inspect.isfunction(thing))
+    }
+
+
+def _composed(name: str, function: Callable[..., Any]) -> str:
+    """Describe a public function that is no operation itself."""
+    arguments = ", ".join(inspect.signature(function).parameters)
+    made = _operations(function)
+    blocks = [
+        f"{name}({arguments})",
+        _wrapped(inspect.cleandoc(function.__doc__ or "").split("\n\n")[0])
+        + f"\n  written in {_place(_where(function))}",
+        f"{name} is a function, no operation of its own: "
+        + (
+            f"beside arithmetic it calls, some by way of helpers,\n{', '.join(made)}. "
+            "Each of them can be explained."
+            if made
+            else "what it calls is told by its source."
+        ),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _operations(function: Callable[..., Any], depth: int = 0) -> list[str]:
+    """Operations named in a function, and in the package's functions that it calls, in order."""
+    space = inspect.unwrap(function).__globals__
+    found: list[str] = []
+    for node in ast.walk(_tree(function)):
+        thing: Any = None
+        if isinstance(node, ast.Name):
+            thing = space.get(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            room = space.get(node.value.id)
+            thing = getattr(room, node.attr, None) if inspect.ismodule(room) else None
+        if isinstance(thing, Op):
+            found.append(thing.name)
+        elif inspect.isfunction(thing) and thing.__module__.startswith(ops.__name__) and depth < 3:
+            found += _operations(thing, depth + 1)
+    return list(dict.fromkeys(found))
+
+
 def _near(name: str) -> list[str]:
     """Operations whose names look alike, or contain what was asked for."""
     asked = name.lower().replace("-", "_")
-    close = difflib.get_close_matches(asked, REGISTRY, 5, 0.6)
-    within = [known for known in REGISTRY if len(asked) > 2 and asked in known]
-    part = [known for known in REGISTRY if len(known) > 2 and known in asked]
+    names = [*REGISTRY, *_public()]
+    close = difflib.get_close_matches(asked, names, 5, 0.6)
+    within = [known for known in names if len(asked) > 2 and asked in known]
+    part = [known for known in names if len(known) > 2 and known in asked]
     return list(dict.fromkeys([*close, *within, *part]))[:4]
 
 

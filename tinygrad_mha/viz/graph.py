@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Sequence
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from ..engine import Tensor
 from .data import Attention, Trace
-from .picture import Options, Picture
+from .picture import PICTURES, Options, Picture, check_options
 
 if TYPE_CHECKING:
     from .ablate import Ablations
     from .diff import Diff
 
-FORMATS = ("svg", "png", "pdf", "dot", "json", "html")
+FORMATS = (*PICTURES, "html", "json", "txt")
 
 
 class Graph:
@@ -67,7 +68,7 @@ class Graph:
         module : str, optional
             Draw this module only, by its dotted name: ``"blocks.0"``.
         head : int, optional
-            Draw this head only, counted from 0.
+            Draw this head only, counted from 0; 1 is the one that is labelled "head 2".
         size : {"slide", "page", "column"} or (float, float), optional
             Width and height in inches to fit into; a column of a paper gets narrower and
             fewer lanes, so that letters stay readable.
@@ -79,10 +80,13 @@ class Graph:
         Raises
         ------
         ValueError
-            An option is unknown, or no such module or head is there.
+            An option has another value than these, or no such module or head is there.
+        TypeError
+            There is no such option.
         """
         from .dot import draw, part_of
 
+        check_options("to_dot", options)
         picture = Picture(**options, cells=True)
         return draw(part_of(self._drawn(picture), picture), picture)
 
@@ -90,6 +94,7 @@ class Graph:
         """Draw it as SVG text; the arguments are those of :meth:`to_dot`."""
         from .render import render
 
+        check_options("to_svg", options)
         picture = Picture(**options)
         return render(self._drawn(picture), picture, "svg").decode()
 
@@ -138,22 +143,35 @@ class Graph:
 
         return cls(read(text))
 
-    def to_html(self) -> str:
-        """Build the interactive page: one file, which opens offline."""
+    def to_html(self, theme: str = "system") -> str:
+        """Build the interactive page: one file, which opens offline.
+
+        Parameters
+        ----------
+        theme : {"system", "light", "dark"}
+            In which colours it opens; whoever reads it can change them there.
+
+        Raises
+        ------
+        ValueError
+            `theme` is another.
+        """
         from .html import page
 
-        return page(self.data)
+        return page(self.data, theme)
 
     def save(self, path: str | os.PathLike[str], **options: Unpack[Options]) -> Path:
-        """Write a picture, a page or the data, as the suffix says.
+        """Write a picture, a page, a table or the data, as the suffix says.
 
         Parameters
         ----------
         path : path
-            Ends in .svg, .png, .pdf, .dot, .json or .html. The file appears whole or not
-            at all.
+            Ends in .svg, .png, .pdf, .dot, .html, .json or .txt. The file appears whole or
+            not at all.
         **options
-            As in :meth:`to_dot`; for pictures.
+            Of pictures (.svg, .png, .pdf, .dot) those of :meth:`to_dot`, where ``head``
+            counts from 0 and draws the head that is labelled one more; of .html the
+            ``theme`` of :meth:`to_html`. The others have none.
 
         Returns
         -------
@@ -162,7 +180,11 @@ class Graph:
         Raises
         ------
         ValueError
-            Another suffix, or an unknown option.
+            Another suffix, or an option that this kind of file has not.
+        TypeError
+            There is no such option.
+        FileNotFoundError
+            The folder does not exist.
         RuntimeError
             No program is there that could draw the format; the message names what to install.
 
@@ -178,20 +200,25 @@ class Graph:
 
         path = Path(path)
         kind = path.suffix.lstrip(".").lower()
-        picture = Picture(**options)
-        if kind == "json":
-            content = self.to_json().encode()
-        elif kind == "html":
-            content = self.to_html().encode()
-        elif kind == "dot":
-            content = self.to_dot(**options).encode()
-        elif kind in FORMATS:
-            content = render(self._drawn(picture), picture, kind)
-        else:
+        if kind not in FORMATS:
             raise ValueError(
                 f"save: {path.name!r} ends in none of " + ", ".join("." + name for name in FORMATS)
             )
-        write_whole(path, content)
+        check_options("save", options, kind)
+        check_folder(path)
+        if kind == "json":
+            content = self.to_json()
+        elif kind == "html":
+            content = self.to_html(options.get("theme", "system"))
+        elif kind == "txt":
+            content = self.table(whole=True) + "\n"
+        elif kind == "dot":
+            content = self.to_dot(**options)
+        else:
+            picture = Picture(**options)
+            write_whole(path, render(self._drawn(picture), picture, kind))
+            return path
+        write_whole(path, content.encode())
         return path
 
     def ablate(self, layer: int | str | None = None, head: int | None = None) -> Ablations:
@@ -208,7 +235,7 @@ class Graph:
             Position in :attr:`heads`, or path of the module, for example
             ``"blocks.0.attention"``; by default each.
         head : int, optional
-            Counts from 0; by default each.
+            Counts from 0, and is labelled one more in pictures and tables; by default each.
 
         Returns
         -------
@@ -287,11 +314,21 @@ class Graph:
 
         return diff(self, other, names, tolerance)
 
-    def table(self) -> str:
-        """Write the computation as text, a line for each operation, inputs first."""
+    def table(self, *, whole: bool = False) -> str:
+        """Write the computation as text, a line for each operation, inputs first.
+
+        Parameters
+        ----------
+        whole : bool, default False
+            Do not cut lines where the terminal ends, if one reads it.
+
+        Returns
+        -------
+        str
+        """
         from .table import table
 
-        return table(self.data)
+        return table(self.data, whole=whole)
 
     def _repr_svg_(self) -> str | None:
         """Picture for notebooks; None where nothing can draw it, and the page is shown alone."""
@@ -312,8 +349,17 @@ class Graph:
         return f"<Graph of {self.data.title}: {ops} operations, {lanes} heads>"
 
 
+def check_folder(path: Path) -> None:
+    """A file is made under another name first; say what is wrong with the one that was given."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, f"the folder {str(path.parent)!r} does not exist", str(path)
+        )
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all."""
+    check_folder(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
         with os.fdopen(handle, "wb") as file:

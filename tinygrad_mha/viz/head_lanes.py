@@ -37,10 +37,6 @@ class HeadLanes:
         self.width = self._lane_width()
         lanes = attention.lanes
         if self.picture.head is not None:
-            if not 0 <= self.picture.head < len(lanes):
-                raise ValueError(
-                    f"head is {self.picture.head}; there are {len(lanes)}, counted from 0"
-                )
             self.drawn, self.rest = [lanes[self.picture.head]], []
         else:
             most = self.picture.most_lanes(len(lanes), self.pitch, _STRIP + 34)

@@ -57,5 +57,5 @@ def pool(numbers: Any, size: int) -> np.ndarray:
 
 def labels(tokens: list[str], count: int, size: int) -> list[str]:
     """Labels of `count` positions, or of groups of `size` of them."""
-    every = tokens[:count] if len(tokens) >= count else [str(i) for i in range(count)]
+    every = tokens if len(tokens) == count else [str(i) for i in range(count)]
     return every if size == 1 else [f"{every[i]}…" for i in range(0, count, size)]

@@ -40,9 +40,16 @@ def script() -> str:
     return "\n".join([*parts, *(source(name) for name in SCRIPTS), "})();", ""])
 
 
-def page(data: Trace) -> str:
+#: In which colours a page can open.
+THEMES = ("system", "light", "dark")
+
+
+def page(data: Trace, theme: str = "system") -> str:
     """Build one file that needs nothing else and asks for nothing."""
+    if theme not in THEMES:
+        raise ValueError(f"theme is {theme!r}; of a page it can be 'system', 'light' or 'dark'")
     parts = {
+        "theme": theme,
         "title": label(data.title, 200),
         "style": source("page.css"),
         # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c

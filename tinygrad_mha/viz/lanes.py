@@ -59,6 +59,13 @@ class Region:
     heads: int
 
     @property
+    def lengths(self) -> tuple[int, int]:
+        """How many queries there are, L, and how many keys, S."""
+        found = dict.fromkeys(split.shape[-2] for split in self.splits)
+        queries = self.merge.inputs[0].shape[-2]
+        return queries, next((length for length in found if length != queries), queries)
+
+    @property
     def output(self) -> Node:
         """The node whose value the lanes add up to."""
         return self.combine or self.merge

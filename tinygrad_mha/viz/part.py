@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from .data import Trace, Vertex
 
+_NO_NAMES = "The graph is of one module, or of none, so there are no names in it"
+
 
 def part(data: Trace, path: str) -> Trace:
     """Cut out what ran in a module; what it was given become inputs.
@@ -32,7 +34,8 @@ def part(data: Trace, path: str) -> Trace:
         names = sorted({m.path for m in data.modules} - {""})
         near = [n for n in names if path.rpartition(".")[2] in n] or names
         raise ValueError(
-            f"module is {path!r}; no module of that name ran. Some that did: " + ", ".join(near[:8])
+            f"module is {path!r}; no module of that name ran. "
+            + (f"Some that did: {', '.join(near[:8])}" if near else _NO_NAMES)
         )
     inside = set(roots)
     for module in data.modules:  # a call stands behind the one around it

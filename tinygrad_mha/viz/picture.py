@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -30,6 +32,34 @@ class Options(TypedDict, total=False):
     module: str | None
     head: int | None
     size: str | tuple[float, float] | None
+
+
+#: Kinds of files that are pictures, and take all options; a page takes a theme.
+PICTURES = ("svg", "png", "pdf", "dot")
+
+
+def check_options(caller: str, options: Mapping[str, Any], kind: str = "svg") -> None:
+    """Refuse options that there are not, or that mean nothing for a kind of file.
+
+    Raises
+    ------
+    TypeError
+        There is no such option; the message names `caller`, and the nearest there is.
+    ValueError
+        It is an option of other kinds of files.
+    """
+    known = list(Options.__annotations__)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise TypeError(f"{caller}: there is no option {name!r}; {hint}")
+        takers = (*PICTURES, "html") if name == "theme" else PICTURES
+        if kind not in takers:
+            raise ValueError(
+                f"{caller}: {name} means nothing for .{kind}; it is for "
+                + ", ".join("." + taker for taker in takers)
+            )
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,33 @@ def _draw(data: Trace, picture: Picture, kind: str) -> bytes:
     )
 
 
+def check(kind: str) -> None:
+    """Find out, before any work, whether a picture can be written here as a kind of file.
+
+    Parameters
+    ----------
+    kind : {"svg", "png", "pdf"}
+        As what.
+
+    Raises
+    ------
+    RuntimeError
+        Nothing can write it here; the message names what to install.
+    """
+    system = shutil.which("dot")
+    if kind == "pdf" and system is None and importlib.util.find_spec("typst") is None:
+        raise RuntimeError(
+            "PDF needs a program that is not here: `pip install 'tinygrad-mha[pdf]'`, or install "
+            "Graphviz so that `dot` is on the PATH; or save .svg, which needs neither and is "
+            "vectors too"
+        )
+    if system is None and _pure() is None:
+        raise RuntimeError(
+            f"nothing here can draw {kind}: `pip install graphviz-pure`, or install Graphviz so "
+            "that `dot` is on the PATH; .dot, .json and .html can be saved without either"
+        )
+
+
 def written(kind: str, svg: Callable[[], str], dot: Callable[[], str]) -> bytes:
     """Write a picture as a kind of file.
 
@@ -95,16 +122,11 @@ def written(kind: str, svg: Callable[[], str], dot: Callable[[], str]) -> bytes:
     RuntimeError
         Nothing can write it here.
     """
+    check(kind)
     if kind == "svg":
         return svg().encode()
     if importlib.util.find_spec("typst") is not None:
         return _typeset(svg(), kind)
-    if kind == "pdf" and shutil.which("dot") is None:
-        raise RuntimeError(
-            "PDF needs a program that is not here: `pip install typst` (the extra "
-            "tinygrad-mha[pdf]), or install Graphviz so that `dot` is on the PATH; or save .svg, "
-            "which needs neither and is vectors too"
-        )
     return layout(dot(), kind)
 
 

@@ -13,15 +13,27 @@ from .text import bytes_, seconds
 #: The widest that a column may be, by its title; the formula stands last and may run on.
 WIDEST = {"module": 32, "operation": 24, "from": 30, "shape": 22}
 COSTS = ("forward", "backward", "kept")
-RIGHT = {"#", "‖value‖", "‖gradient‖", *COSTS, "head", "output", "without", "change", "moved"}
+RIGHT = {
+    "#",
+    "‖value‖",
+    "‖gradient‖",
+    *COSTS,
+    "head",
+    "index",
+    "output",
+    "without",
+    "change",
+    "moved",
+}
 
 
-def table(data: Trace) -> str:
+def table(data: Trace, *, whole: bool = False) -> str:
     """Write a line for each operation: number, module, operation, inputs, shape, norms, formula.
 
     Long names are cut: a module's path at its beginning, anything else at its end. A column
-    that would be empty is left out, and a terminal's width is kept. Where time was recorded,
-    there are columns for it and for the memory of what is kept for backward.
+    that would be empty is left out, and a terminal's width is kept unless asked for `whole`
+    lines. Where time was recorded, there are columns for it and for the memory of what is kept
+    for backward. "head" counts from 1, as the formula does; "index" from 0, as code does.
     """
     recorded = any(v.seconds is not None for v in data.vertices)
     backward = {step.vertex: step.seconds for step in data.steps}
@@ -47,26 +59,27 @@ def table(data: Trace) -> str:
                     v.formula,
                 )
             )
-    lines = aligned(rows)
+    lines = aligned(rows, whole=whole)
     for attention in data.attentions:
         where = "" if attention.module is None else data.modules[attention.module].path
         name = _cut(_visible(where), WIDEST["module"], front=True) or "attention"
         lines.append(f"\n{name}: {attention.proof.words()}")
         ablated = any(lane.ablation is not None for lane in attention.lanes)
         lines.append(
-            "head  entropy  peak  to self  previous  first  ‖contribution‖  ‖gradient‖"
+            "head  index  entropy  peak  to self  previous  first  ‖contribution‖  ‖gradient‖"
             + "  loss without" * ablated
         )
         lines += [
-            f"{lane.head + 1:>4}  {lane.entropy:7.2f}  {lane.peak:4.2f}  {lane.to_self:7.2f}  "
-            f"{lane.to_previous:8.2f}  {lane.to_first:5.2f}  {lane.contribution:14.3g}  "
-            f"{_norm(lane.gradient):>10}" + (f"  {_signed(lane.ablation):>12}" if ablated else "")
+            f"{lane.head + 1:>4}  {lane.head:>5}  {lane.entropy:7.2f}  {lane.peak:4.2f}  "
+            f"{lane.to_self:7.2f}  {lane.to_previous:8.2f}  {lane.to_first:5.2f}  "
+            f"{lane.contribution:14.3g}  {_norm(lane.gradient):>10}"
+            + (f"  {_signed(lane.ablation):>12}" if ablated else "")
             for lane in attention.lanes
         ]
     return "\n".join(lines)
 
 
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(rows: list[tuple[str, ...]], *, whole: bool = False) -> list[str]:
     """Rows of cells as lines; the first row is the titles."""
     titles = rows[0]
     columns = [
@@ -80,7 +93,7 @@ def aligned(rows: list[tuple[str, ...]]) -> list[str]:
         spaces = [" " * (width - _cells(cell)) for cell in column]
         right = column[0] in RIGHT
         padded.append([s + c if right else c + s for c, s in zip(column, spaces, strict=True)])
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else None
     lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
     return [_cut(line, room) for line in lines]
 

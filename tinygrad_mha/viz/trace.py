@@ -45,7 +45,8 @@ def trace(
     model : Module, optional
         Gives parameters and modules their names.
     tokens : sequence of str, optional
-        What stands at each position, to label the attention maps.
+        What stands at each position, to label the attention maps: of queries, of keys, or of
+        both, where there are as many.
     gradient : Tensor or sequence of Tensor or None, optional
         Gradient at `output`, or one for each; 1 where it has one element. Without one,
         gradients are "not computed".
@@ -69,7 +70,13 @@ def trace(
         `output` is not a tensor, a sequence of tensors, or a module with its inputs.
     ValueError
         `output` has no graph: nothing it was made of requires a gradient. Or a gradient has
-        another shape than its output, or there are not as many.
+        another shape than its output, or there are not as many. Or `model` has no part in the
+        graph; or there are as many `tokens` as neither an attention nor an input has positions.
+
+    Notes
+    -----
+    In code heads count from 0, as ``W_q[0]``; pictures and tables label them from 1, as the
+    formula does: ``graph.heads[0].lanes[0]`` is "head 1".
 
     Examples
     --------
@@ -218,10 +225,12 @@ class _Recorder:
                 self.head_flows[node, i] = by_head(node, i, flow.gradient, self.axes)
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
+        here = regions(self.replayed, self.axes)
+        self._check(here)
         for node in self.replayed.nodes:
             self._node(node)
         found: list[Attention] = []
-        for region in regions(self.replayed, self.axes):
+        for region in here:
             one = attention(region, self.axes, self.replayed, self.tokens, self.batch, self.names)
             found.append(self._place(one, region, len(found)))
         kind = type(self.model).__name__ if self.model is not None else "computation"
@@ -235,6 +244,43 @@ class _Recorder:
             steps=[self._step(i, step) for i, step in enumerate(self.replayed.steps)],
             outputs=[self.numbers[output.grad_fn] for output in outputs],
         )
+
+    def _check(self, here: Sequence[Region]) -> None:
+        """Refuse a model and tokens that are of another computation than this one."""
+        if self.model is not None and not self._took_part():
+            raise ValueError(
+                f"trace: no operation of this graph ran inside model, a "
+                f"{type(self.model).__name__}, nor used its parameters; give the module that "
+                "computed output, or none"
+            )
+        lengths = {length for region in here for length in region.lengths}
+        inputs = {length for node in self.replayed.nodes for length in self._positions(node)}
+        if self.tokens and len(self.tokens) not in lengths | inputs:
+            known = [f"{name} = {one.lengths[i]}" for one in here for i, name in enumerate("LS")]
+            there = (
+                f"its attention has {', '.join(dict.fromkeys(known))}"
+                if known
+                else f"its inputs have {', '.join(map(str, sorted(inputs))) or 'none'}"
+            )
+            raise ValueError(
+                f"trace: {len(self.tokens)} tokens, but nothing in this graph has so many "
+                f"positions: {there}"
+            )
+
+    def _positions(self, node: Node) -> Iterator[int]:
+        """How many tokens its inputs can have: numbers along the last axis, vectors before it."""
+        for source in node.inputs:
+            if isinstance(source, Tensor | np.ndarray) and id(source) not in self.names:
+                vectors = len(source.shape) > 1 and source.dtype.kind == "f"
+                yield from source.shape[-2:-1] if vectors else source.shape[-1:]
+
+    def _took_part(self) -> bool:
+        frames = [node.frame for node in self.replayed.nodes]
+        while frames:
+            if any(f is not None and id(f.scope) in self.paths for f in frames):
+                return True
+            frames = list({id(f.outer): f.outer for f in frames if f is not None}.values())
+        return any(number in self.names for number in self.replayed.leaves)
 
     # -- vertices -------------------------------------------------------------------------
 

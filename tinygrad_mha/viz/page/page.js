@@ -120,7 +120,8 @@ function drawHeader() {
 
 function start() {
   drawHeader();
-  setTheme(THEMES.includes(memory.get("theme")) ? memory.get("theme") : "system");
+  const given = document.documentElement.dataset.theme; // as it was saved; else what was last chosen
+  setTheme(given === "system" && THEMES.includes(memory.get("theme")) ? memory.get("theme") : given);
   for (const name of TABS) $("tab-" + name).addEventListener("click", () => openTab(name));
   for (const name of VIEWS) $("tab-" + name).addEventListener("click", () => openView(name));
   openTab(trace.attentions.length ? "heads" : "details");
