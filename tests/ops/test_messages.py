@@ -9,7 +9,9 @@ import tinygrad_mha as tm
 from tinygrad_mha.nn import functional as F
 
 SEQUENCE, BIAS = tm.ones(1, 3, 4), tm.ones(2, 2)
-MAPS = 3 * [tm.ones(2, 2, 4)]
+MAPS: Any = 3 * [tm.ones(2, 2, 4)]
+WHOLE: Any = 3 * [tm.ones(2, 3, dtype="int64")]
+FLAT: Any = 3 * [tm.ones(3)]
 
 
 @pytest.mark.parametrize(
@@ -81,12 +83,12 @@ MAPS = 3 * [tm.ones(2, 2, 4)]
             r"mask: shape \(2, 3\) does not broadcast to the scores' \(1, 3, 3\)",
         ),
         (
-            lambda: F.scaled_dot_product_attention(*3 * [tm.ones(2, 3, dtype="int64")]),
+            lambda: F.scaled_dot_product_attention(*WHOLE),
             TypeError,
             "q, k and v are int64; attention needs floating numbers",
         ),
         (
-            lambda: F.scaled_dot_product_attention(*3 * [tm.ones(3)]),
+            lambda: F.scaled_dot_product_attention(*FLAT),
             ValueError,
             r"query has shape \(3,\), .* expected \(\.\.\., L, p\)",
         ),

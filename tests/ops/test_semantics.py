@@ -376,7 +376,8 @@ def test_operators_refuse_what_they_do_not_know() -> None:
 @pytest.mark.parametrize("name", ["x", "input"])
 def test_what_is_overwritten_can_be_named(name: str) -> None:
     x = tm.tensor([-1.0, 2.0])
-    assert tm.nn.functional.relu(**{name: x}, inplace=True) is x
+    named: Any = {name: x}
+    assert tm.nn.functional.relu(**named, inplace=True) is x
     assert x.tolist() == [0.0, 2.0]
 
 
