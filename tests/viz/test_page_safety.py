@@ -75,10 +75,10 @@ def close(found: Any, expected: Any) -> bool:
 
 def test_packing_loses_nothing(visit: Callable[..., Any], tmp_path: Path) -> None:
     tm.manual_seed(0)
-    gpt = tm.nn.GPT(9, 8, embed_dim=8, num_heads=2, num_layers=2)
+    gpt = tm.nn.GPT(9, 10, embed_dim=8, num_heads=2, num_layers=2)
     with tm.autograd.record_origin():
-        logits = gpt(tm.tensor([[1, 2, 3, 4, 5, 6]])).reshape(-1, 9)
-        loss = tm.cross_entropy(logits, tm.tensor([2, 3, 4, 5, 6, 7]))
+        logits = gpt(tm.tensor([[1, 2, 3, 4, 5, 6, 7, 8, 0, 1]])).reshape(-1, 9)
+        loss = tm.cross_entropy(logits, tm.tensor([2, 3, 4, 5, 6, 7, 8, 0, 1, 2]))
     x = tm.tensor([1.0, float("nan"), float("inf")], requires_grad=True)
     graphs = [
         tm.viz.trace(loss, model=gpt, tokens=list(HOSTILE), record_time=True),
