@@ -288,3 +288,8 @@ def test_in_a_notebook(browser: Any, tmp_path: Path) -> None:
         assert frame.locator(".head b").first.is_visible()  # the notebook's styles stay outside
         frame.locator("#back").click()
         assert frame.locator("#position").inner_text().startswith("step 2")
+
+
+def test_a_film_of_an_item_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="Film: batch is 1; there are 1 items"):
+        tm.viz.Film(model(), X, batch=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 import tinygrad_mha as tm
 from tinygrad_mha.nn import functional as F
 from tinygrad_mha.viz import lanes as lanes_module
+from tinygrad_mha.viz.theme import THEMES
 
 
 class Gaussian(tm.nn.AttentionPooling):
@@ -278,3 +280,167 @@ def test_the_heads_parts_of_a_gradient_make_the_whole(kind: str) -> None:
     assert {(e.source, e.target) for e in between if e.gradient} <= {
         (e.source, e.target) for e in parted
     }
+
+
+def cached(past: int, new: int, **options: Any) -> tuple[Any, np.ndarray]:
+    """The trace of the last positions after some remembered ones, and the weights themselves."""
+    mha = tm.nn.MultiHeadAttention(8, 2, **options)
+    x, cache = tm.randn(1, past + new, 8), tm.nn.KeyValueCache()
+    if past:
+        mha(x[:, :past], cache=cache, is_causal=True)
+    out, weights = mha(x[:, past:], cache=cache, is_causal=True, need_weights=True)
+    return tm.viz.trace(out.sum(), model=mha, tokens=list("abcdefgh")[: past + new]), weights.data[
+        0
+    ]
+
+
+@pytest.mark.parametrize("options", [{}, {"add_bias_kv": True}, {"add_zero_attn": True}])
+@pytest.mark.parametrize(("past", "new"), [(0, 4), (5, 1), (3, 2)])
+def test_queries_stand_behind_what_a_cache_remembers(
+    past: int, new: int, options: dict[str, Any]
+) -> None:
+    graph, weights = cached(past, new, **options)
+    i = np.arange(new)
+    for lane, head in zip(graph.heads[0].lanes, weights, strict=True):
+        assert lane.rows == list("abcdefgh")[past : past + new]
+        before = i[i + past > 0]
+        assert lane.to_self == pytest.approx(head[i, past + i].mean(), abs=1e-6)
+        assert lane.to_previous == pytest.approx(head[before, past + before - 1].mean(), abs=1e-6)
+        assert lane.to_first == pytest.approx(head[:, 0].mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("length", "keys"), [(3, 5), (5, 3), (4, 4)])
+def test_a_query_of_cross_attention_has_no_place_among_the_keys(length: int, keys: int) -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    memory = tm.randn(1, keys, 8)
+    out = mha(tm.randn(1, length, 8), memory, memory)
+    graph = tm.viz.trace(out.sum(), model=mha, tokens=list("abcdefgh")[:keys])
+    for lane in graph.heads[0].lanes:
+        assert (lane.to_self, lane.to_previous) == (None, None)
+        assert lane.to_first is not None
+        assert lane.columns == list("abcdefgh")[:keys]
+        if length != keys:
+            assert lane.rows == [str(i) for i in range(length)]
+    line = graph.table().splitlines()[-1].split()
+    assert line[4:6] == ["–", "–"]
+    assert "self" not in graph.to_dot()
+    again = tm.viz.Graph.from_json(graph.to_json())
+    assert again.heads[0].lanes[0].to_self is None
+    names = {name for head in graph.diff(again).heads for name, *_ in head.measures()}
+    assert "first" in names
+    assert not names & {"self", "previous"}
+
+
+def test_a_single_query_has_none_before_it() -> None:
+    graph, _ = cached(0, 1)
+    assert graph.heads[0].lanes[0].to_previous is None
+
+
+def test_heads_without_a_softmax_have_no_measures_and_no_zeros() -> None:
+    linear = Own(6, 2)
+    linear.forward = lambda x: linear.o(  # type: ignore[method-assign]
+        F.merge_heads(F.split_heads(linear.q(x), 2) * F.split_heads(linear.v(x), 2))
+    )
+    graph = tm.viz.trace(linear(tm.randn(1, 3, 6)).sum(), model=linear)
+    for lane in graph.heads[0].lanes:
+        found = {
+            getattr(lane, n) for n in ("entropy", "peak", "to_self", "to_previous", "to_first")
+        }
+        assert found == {None}
+    assert graph.table().splitlines()[-1].split()[2:7] == ["–"] * 5
+    assert "entropy" not in graph.to_dot()
+
+
+def test_what_is_not_finite_is_neither_a_weight_of_zero_nor_a_false_lane() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    x = tm.randn(1, 4, 8, requires_grad=True)
+    graph = tm.viz.trace(mha(x * np.nan).sum(), model=mha)
+    proof = graph.heads[0].proof
+    assert (proof.holds, proof.checkable) == (False, False)
+    for text in (graph.table(), graph.to_dot()):
+        assert "cannot be checked: not finite" in text
+        assert "DO NOT ADD UP" not in text
+    alarm = THEMES["light"].alarm
+    assert graph.to_dot().count(f'BGCOLOR="{alarm}"') == 2 * 4 * 4 + 1  # cells, and the legend's
+    assert ">not finite" in graph.to_dot()
+    sound = tm.viz.trace(mha(x).sum(), model=mha)
+    assert "not finite" not in sound.to_dot() + sound.table()
+    assert f'BGCOLOR="{alarm}"' not in sound.to_dot()
+
+
+def test_one_row_that_is_not_finite_leaves_the_others_their_colours() -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    x = np.random.default_rng(0).standard_normal((1, 30, 8)).astype(np.float32)
+    mask = np.ones((30, 30), bool)
+    scale = np.ones((1, 30, 1), np.float32)
+    scale[0, 7] = np.nan
+    out = mha(tm.Tensor(x * scale), tm.Tensor(x), tm.Tensor(x), mask=tm.Tensor(mask))
+    graph = tm.viz.trace(out.sum(), model=mha)
+    weights = np.array(graph.heads[0].lanes[0].weights, float)
+    assert np.isnan(weights[7]).all()
+    assert np.isfinite(np.delete(weights, 7, 0)).all()
+    for picture in (graph.to_svg(), graph.to_svg(head=0)):
+        found = re.findall(r'<(?:path|polygon) fill="([^"]*)"', picture)
+        assert found.count(THEMES["light"].alarm) > 1, "the legend's, and a map's"
+        assert len(set(found)) > 12, "the others' weights"
+    changed = graph.diff(graph).to_svg()
+    assert THEMES["light"].alarm in changed
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_the_map_is_of_one_item_and_says_so(batch: int) -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    out, weights = mha(tm.randn(3, 4, 8), need_weights=True)
+    graph = tm.viz.trace(out.sum(), model=mha, batch=batch)
+    attention = graph.heads[0]
+    assert (attention.item, attention.items) == (batch, 3)
+    np.testing.assert_allclose(attention.lanes[1].weights, weights.data[batch, 1], atol=1e-5)
+    assert attention.lanes[1].peak == pytest.approx(weights.data[:, 1].max(-1).mean())
+    assert f"maps: item {batch} of 3; numbers: mean of 3" in graph.to_dot()
+    one = tm.viz.trace(mha(tm.randn(1, 4, 8)).sum(), model=mha)
+    assert "mean of" not in one.to_dot()
+
+
+@pytest.mark.parametrize("batch", [-1, 3, 7])
+def test_there_is_no_such_item(batch: int) -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2)
+    with pytest.raises(ValueError, match=rf"trace: batch is {batch}; there are 3 items"):
+        tm.viz.trace(mha(tm.randn(3, 4, 8)).sum(), model=mha, batch=batch)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_users_own_mask_of_minus_infinity_is_known(masked: bool) -> None:
+    own = Own(8, 2)
+    allowed = np.tri(4, dtype=bool)
+    added = tm.Tensor(np.where(allowed, 0, -np.inf).astype(np.float32))
+    later = np.ones((4, 4), bool)
+    later[3, 1] = False
+
+    def forward(x: tm.Tensor) -> tm.Tensor:
+        q, k, v = (F.split_heads(part(x), 2) for part in (own.q, own.k, own.v))
+        scores = q @ k.swapaxes(-1, -2) + added
+        soft = F.masked_softmax(scores, tm.Tensor(later)) if masked else F.softmax(scores, -1)
+        return own.o(F.merge_heads(soft @ v))
+
+    own.forward = forward  # type: ignore[method-assign]
+    graph = tm.viz.trace(own(tm.randn(2, 4, 8)).sum(), model=own, batch=1)
+    for lane in graph.heads[0].lanes:
+        assert np.array_equal(lane.visible, allowed & later if masked else allowed)
+    assert ">masked" in graph.to_dot()
+
+
+def test_a_projections_gradients_are_known_for_each_head() -> None:
+    own = Own(8, 4)
+    loss = weighted(own(tm.randn(2, 3, 8)))
+    data = tm.viz.trace(loss, model=own).data
+    loss.backward()
+    names = {v.id: v.name for v in data.vertices}
+    found = {names[e.source]: e.head_gradients for e in data.edges if e.slot in ("weight", "bias")}
+    assert found.pop("o.bias") is None, "which every head shares"
+    assert len(found) == 7
+    for name, parts in found.items():
+        whole = dict(own.named_parameters())[name].grad.data
+        blocks = np.split(whole, 4, axis=1 if name == "o.weight" else 0)
+        assert parts == pytest.approx(
+            [np.linalg.norm(block) for block in blocks], rel=1e-5, abs=1e-6
+        )

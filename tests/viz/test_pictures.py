@@ -17,6 +17,7 @@ import tinygrad_mha as tm
 from tests.support import require
 from tinygrad_mha.viz import graph as graph_module
 from tinygrad_mha.viz import render as render_module
+from tinygrad_mha.viz.text import token
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -471,3 +472,12 @@ def test_the_loss_without_a_head_stands_in_its_lane() -> None:
     for lane in graph.heads[0].lanes:
         assert lane.ablation is not None
         assert f"loss without it {lane.ablation:+.3g}".replace("-", "−") in words
+
+
+def test_long_tokens_are_cut_in_their_middle() -> None:
+    names = [token(f"extraordinarily_long_{i}") for i in range(20)]
+    assert len(set(names)) == 20
+    assert {len(name) for name in names} == {8}
+    assert token("extraordinary") == "extr…ary"
+    assert token("short") == "short"
+    assert token("<>&<>&<>&<>&", 5) == "&lt;&gt;…&gt;&amp;"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from .data import Attention, Lane
 from .flow import words
 from .head_measures import pool
 from .picture import Picture
-from .text import label, number, token
+from .text import fixed, label, number, token
 from .theme import Theme, viridis
 
 #: Cells along a side of a map that has to be a table whatever its size.
@@ -128,9 +129,15 @@ def lane_head(
     t: Theme, lane: Lane, names: Sequence[str], colour: str, compact: bool, width: int
 ) -> str:
     """A lane's title, its numbers, and head i's own matrices in a row, each with a port."""
-    stats = f"entropy {lane.entropy:.2f}&#160;&#160; peak {lane.peak:.2f}"
-    shares = (
-        f"self {lane.to_self:.2f}&#160; prev {lane.to_previous:.2f}&#160; first {lane.to_first:.2f}"
+    stats = f"entropy {fixed(lane.entropy)}&#160;&#160; peak {fixed(lane.peak)}"
+    shares = "&#160; ".join(
+        f"{name} {fixed(value)}"
+        for name, value in (
+            ("self", lane.to_self),
+            ("prev", lane.to_previous),
+            ("first", lane.to_first),
+        )
+        if value is not None
     )
     faint = f'<FONT POINT-SIZE="9" COLOR="{t.faint}">'
     rows = [f'<FONT POINT-SIZE="13" COLOR="{colour}"><B>head {lane.head + 1}</B></FONT>']
@@ -232,7 +239,10 @@ def _cells(lane: Lane, t: Theme, side: int) -> str:
     """A map as the rows of a table, with cells `side` points wide and high."""
     letters = min(9, side - 1)
     named = letters >= 5
-    largest = max((max(row) for row in lane.weights), default=0.0) or 1.0
+    largest = largest_weight(lane)
+
+    def paint(weight: float) -> str:
+        return viridis(weight / largest) if math.isfinite(weight) else t.alarm
 
     def cell(content: str, fill: str = "", width: int = side) -> str:
         paint = f' BGCOLOR="{fill}"' if fill else ""
@@ -250,11 +260,24 @@ def _cells(lane: Lane, t: Theme, side: int) -> str:
         rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
     for weights, seen, row in zip(lane.weights, lane.visible, lane.rows, strict=True):
         cells = "".join(
-            cell("", viridis(w / largest) if ok else t.masked)
-            for w, ok in zip(weights, seen, strict=True)
+            cell("", paint(w) if ok else t.masked) for w, ok in zip(weights, seen, strict=True)
         )
         rows.append(f"<TR>{cell(name(row, 8), width=wide) if named else ''}{cells}</TR>")
     return "".join(rows)
+
+
+def map_is_finite(lane: Lane) -> bool:
+    """Whether every weight that is seen is a finite number."""
+    return all(
+        math.isfinite(weight) or not seen
+        for row, allowed in zip(lane.weights, lane.visible, strict=True)
+        for weight, seen in zip(row, allowed, strict=True)
+    )
+
+
+def largest_weight(lane: Lane) -> float:
+    """Of the finite ones; 1 where there is none above 0."""
+    return max((w for row in lane.weights for w in row if math.isfinite(w)), default=0.0) or 1.0
 
 
 def _coarse(lane: Lane) -> Lane:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 #: Of the JSON form.
-VERSION = 2
+VERSION = 3
 
 #: Name of a tensor that wants a gradient and is no parameter of the model.
 LEAF = "leaf"
@@ -161,7 +161,8 @@ class Edge:
     gradient : float or None
         Norm of what flowed back; None: not computed.
     head_gradients : list of float or None
-        Of each head's part of it, where the value has heads; None: it has none, or not computed.
+        Of each head's part of it, where the value has heads, or is a parameter or an input of a
+        linear map that is cut into one block a head; None: it is not, or not computed.
     """
 
     source: int
@@ -209,14 +210,15 @@ class Lane:
     weights : list of list of float
         ``(L, S)`` of one batch item, averaged over squares where it is too large to show.
     rows, columns : list of str
-        Labels of the queries and of the keys.
+        Labels of the queries and of the keys; the queries of a cached call are the last keys.
     visible : list of list of bool
         Where attention was allowed.
-    entropy : float
-        Of the weights, in bits, mean over the queries.
-    peak, to_self, to_previous, to_first : float
+    entropy : float or None
+        Of the weights, in bits, mean over the queries; None: there is no softmax.
+    peak, to_self, to_previous, to_first : float or None
         Largest weight, and share of attention on the query's own position, on the one before
-        and on the first; means over the queries.
+        and on the first; means over the queries. None where there is no softmax; own position
+        and the one before also where the keys are another sequence's.
     contribution : float
         Norm of W_o[:, i-th block] hᵢ.
     gradient : float or None
@@ -237,11 +239,11 @@ class Lane:
     rows: list[str]
     columns: list[str]
     visible: list[list[bool]]
-    entropy: float
-    peak: float
-    to_self: float
-    to_previous: float
-    to_first: float
+    entropy: float | None
+    peak: float | None
+    to_self: float | None
+    to_previous: float | None
+    to_first: float | None
     contribution: float
     gradient: float | None
     blocks: list[int]
@@ -276,8 +278,17 @@ class Proof:
             self.gradient is None or self.gradient <= self.tolerance
         )
 
+    @property
+    def checkable(self) -> bool:
+        """Whether it could be looked into: what is not finite differs from everything."""
+        both = [self.output, self.gradient or 0.0]
+        wrong = any(math.isfinite(x) and x > self.tolerance for x in both)
+        return wrong or all(map(math.isfinite, both))
+
     def words(self) -> str:
         """Say it in a line."""
+        if not self.checkable:
+            return "Σ lanes = output cannot be checked: not finite"
         gradients = "not computed" if self.gradient is None else _size(self.gradient)
         says = "Σ lanes = output" if self.holds else "THE LANES DO NOT ADD UP"
         return f"{says} (largest difference {_size(self.output)}, of the gradients {gradients})"
@@ -315,6 +326,9 @@ class Attention:
         That the lanes add up.
     pooled : int
         How many neighbours share a cell of the weights; 1: none.
+    item, items : int
+        Which batch item the lanes' weights are of, counted from 0, and how many there are, of
+        which their measures are means; 0 of 0 where there are no weights.
     """
 
     id: int
@@ -330,6 +344,8 @@ class Attention:
     lanes: list[Lane]
     proof: Proof
     pooled: int
+    item: int
+    items: int
 
 
 @dataclass

@@ -136,7 +136,11 @@ class HeadCards:
     def _painted(self, weights: np.ndarray, seen: np.ndarray) -> list[list[str]]:
         return [
             [
-                viridis(round(w * _STEPS) / _STEPS) if s else self.theme.masked
+                self.theme.masked
+                if not s
+                else viridis(round(w * _STEPS) / _STEPS)
+                if math.isfinite(w)
+                else self.theme.alarm
                 for w, s in zip(row, there, strict=True)
             ]
             for row, there in zip(weights.tolist(), seen.tolist(), strict=True)
@@ -162,20 +166,29 @@ class HeadCards:
         return _table(fills, max(2, _LARGE // MOST_CELLS))
 
     def _signed(self, delta: np.ndarray, seen: np.ndarray) -> list[list[str]]:
-        largest = max(float(np.abs(delta).max()), 0.02)  # or rounding would be painted as something
+        largest = _largest(delta)
         return [
             [
-                signed(self.theme, x / largest) if s else self.theme.masked
+                self.theme.masked
+                if not s
+                else signed(self.theme, x / largest)
+                if math.isfinite(x)
+                else self.theme.alarm
                 for x, s in zip(row, there, strict=True)
             ]
             for row, there in zip(delta.tolist(), seen.tolist(), strict=True)
         ]
 
 
+def _largest(delta: np.ndarray) -> float:
+    """Of the finite changes, whatever their signs; or rounding would be painted as something."""
+    return max(float(np.abs(delta[np.isfinite(delta)]).max(initial=0.0)), 0.02)
+
+
 def _signs(delta: np.ndarray) -> list[list[str]]:
-    largest = max(float(np.abs(delta).max()), 0.02)
+    largest = _largest(delta)
     return [
-        ["" if abs(x) < _NOTABLE * largest else "+" if x > 0 else "−" for x in row]
+        ["" if not _NOTABLE * largest <= abs(x) < math.inf else "+" if x > 0 else "−" for x in row]
         for row in delta.tolist()
     ]
 
@@ -202,7 +215,7 @@ def _table(
     rows = []
     if across:
         # three letters are what a cell's width has room for
-        heads = "".join(cell("", letter(token(name[:3]), faint)) for name in across)
+        heads = "".join(cell("", letter(token(name, 3), faint)) for name in across)
         rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
     for i, line in enumerate(fills):
         name = cell("", letter(token(down[i]), faint), wide) if down else ""
@@ -222,6 +235,7 @@ def _extremes(head: HeadChange) -> list[str]:
     assert lane is not None
     assert head.delta is not None
     cells = [(x, i, j) for i, row in enumerate(head.delta) for j, x in enumerate(row)]
+    cells = [cell for cell in cells if math.isfinite(cell[0])] or [(0.0, 0, 0)]
     found: list[str] = []
     for x, i, j in (max(cells), min(cells)):
         if x and (x > 0) == (not found):

@@ -71,10 +71,10 @@ def heads(before: Trace, after: Trace) -> list[HeadChange]:
     for name in [*theirs, *(n for n in ours if n not in theirs)]:
         old, new = ours.get(name), theirs.get(name)
         lanes = [a.lanes if a is not None else None for a in (old, new)]
-        if lanes[0] is None and lanes[1] is not None:
-            lanes[0] = _one_by_one(before, name[0], lanes[1])
-        elif lanes[1] is None and lanes[0] is not None:
-            lanes[1] = _one_by_one(after, name[0], lanes[0])
+        if lanes[0] is None and lanes[1] is not None and new is not None:
+            lanes[0] = _one_by_one(before, name[0], lanes[1], new.item)
+        elif lanes[1] is None and lanes[0] is not None and old is not None:
+            lanes[1] = _one_by_one(after, name[0], lanes[0], old.item)
         size = max(a.pooled for a in (old, new) if a is not None)
         for i in range(max(len(some or []) for some in lanes)):
             a, b = (some[i] if some and i < len(some) else None for some in lanes)
@@ -92,7 +92,7 @@ def layers(data: Trace) -> dict[tuple[str, int], Attention]:
     return found
 
 
-def _one_by_one(data: Trace, path: str, like: list[Lane]) -> list[Lane] | None:
+def _one_by_one(data: Trace, path: str, like: list[Lane], item: int) -> list[Lane] | None:
     """Lanes of a module call that has a softmax of its own for each head, in order."""
     names = calls(data)
     inside = {m.id for m in data.modules if names[m.id] == path}
@@ -108,7 +108,11 @@ def _one_by_one(data: Trace, path: str, like: list[Lane]) -> list[Lane] | None:
         if v.elements is None or shape != (len(other.rows), len(other.columns)):
             return None
         weights = np.array(v.elements).reshape(-1, *shape)  # (N, L, S)
-        shown = np.round(weights[0], 5).tolist()
+        if item >= len(weights):
+            return None
+        shown = np.round(weights[item], 5).tolist()
+        # which of unlike many keys is a query's own is not known from the weights
+        own = 0 if other.to_self is not None and shape[0] == shape[1] else None
         nan = math.nan
         lanes.append(
             Lane(
@@ -117,7 +121,7 @@ def _one_by_one(data: Trace, path: str, like: list[Lane]) -> list[Lane] | None:
                 other.rows,
                 other.columns,
                 other.visible,
-                **measures(weights),
+                **measures(weights, own),
                 contribution=nan,
                 gradient=None,
                 blocks=[],

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..engine import Node, Tensor, enable_grad
 from .data import finite
-from .head_measures import NAMES, labels, measures, pool
-from .lanes import head_axes, regions
+from .head_measures import NAMES, in_batch, labels, measures, pool
+from .lanes import Region, head_axes, regions
 from .replay import Replay, replay
 from .template import asset, fill, in_script
 from .text import label
@@ -80,7 +80,7 @@ class Frame:
 
     step: int
     maps: list[np.ndarray]
-    measures: dict[str, list[list[float]]]
+    measures: dict[str, list[list[float | None]]]
 
 
 class Film:
@@ -108,7 +108,7 @@ class Film:
     run : callable, optional
         Calls the model, where ``model(inputs)`` is not enough; returns its output.
     batch : int, default 0
-        Which batch item's maps are shown.
+        Which batch item's maps are shown; the numbers are means of all.
     title : str, optional
         By default the model's class.
 
@@ -209,7 +209,7 @@ class Film:
                 "and a merge_heads"
             )
         maps: list[np.ndarray] = []
-        every: dict[str, list[list[float]]] = {name: [] for name in (*NAMES, *self._extra)}
+        every: dict[str, list[list[float | None]]] = {name: [] for name in (*NAMES, *self._extra)}
         layers = []
         for k, (region, node) in enumerate(found):
             if node is None:
@@ -218,9 +218,10 @@ class Film:
                     "that could be shown"
                 )
             weights = _by_head(replayed, node, axes[node])  # (N, h, L, S)
-            one = weights[min(self.batch, len(weights) - 1)]  # (h, L, S)
+            in_batch(self.batch, len(weights), "Film")
+            one = weights[self.batch]  # (h, L, S)
             size = self._size(one.shape, len(found))
-            layers.append(self._layer(region.merge, one.shape, size))
+            layers.append(self._layer(region, one.shape, size))
             small = np.stack([pool(head, size) for head in one])
             maps.append(np.round(np.sqrt(np.clip(small, 0.0, 1.0)) * 255).astype(np.uint8))
             if len(self._seen) <= k:
@@ -234,7 +235,7 @@ class Film:
             for name in NAMES:
                 every[name].append([])
             for head in range(one.shape[0]):
-                for name, value in measures(weights[:, head]).items():
+                for name, value in measures(weights[:, head], region.offset).items():
                     every[name][k].append(value)
             for name, function in self._extra.items():
                 every[name].append(_per_head(name, function(weights), one.shape[0]))
@@ -268,14 +269,13 @@ class Film:
         side = min(max(side, LEAST_SIDE), MOST_SIDE)
         return -(-max(length, keys) // side)
 
-    def _layer(self, merge: Node, shape: tuple[int, ...], size: int) -> Layer:
+    def _layer(self, region: Region, shape: tuple[int, ...], size: int) -> Layer:
         heads, length, keys = shape
         paths = {id(module._scope): path for path, module in self.model.named_modules()}
-        frame = merge.frame
+        frame = region.merge.frame
         path = "" if frame is None else paths.get(id(frame.scope), frame.scope.kind)
-        return Layer(
-            path, heads, labels(self.tokens, length, size), labels(self.tokens, keys, size), size
-        )
+        named = labels(self.tokens, (length, keys), region.offset, size)
+        return Layer(path, heads, *named, size)
 
     def _merge_losses(self) -> None:
         """Average neighbours when there are too many points; all but the last hold as many."""
@@ -302,7 +302,10 @@ class Film:
             "visible": _base64([seen.astype(np.uint8) for seen in self._seen]),
             "measures": {
                 name: [
-                    [[round(x, 4) for x in layer] for layer in frame.measures[name]]
+                    [
+                        [None if x is None else round(x, 4) for x in layer]
+                        for layer in frame.measures[name]
+                    ]
                     for frame in self.frames
                 ]
                 for name in (*NAMES, *self._extra)
@@ -383,7 +386,7 @@ def _by_head(replayed: Replay, node: Node, axis: int) -> np.ndarray:
     return weights.reshape(-1, *weights.shape[-3:])
 
 
-def _per_head(name: str, values: Any, heads: int) -> list[float]:
+def _per_head(name: str, values: Any, heads: int) -> list[float | None]:
     array = np.asarray(values.data if isinstance(values, Tensor) else values, np.float64)
     if array.shape != (heads,):
         raise ValueError(

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from .cards import largest_weight
 from .data import Lane, Trace
 from .picture import Picture
 from .theme import viridis
@@ -20,6 +21,9 @@ FONTS = "Arial, Helvetica, 'Liberation Sans', Arimo, 'DejaVu Sans Condensed', sa
 
 #: How many steps of colour a large map is drawn in.
 _STEPS = 24
+
+#: In place of a step: attention was forbidden; the weight is no finite number.
+_MASKED, _BROKEN = -1, -2
 
 _SMALL = re.compile(r'(<text [^>]*?y=")(-?[\d.]+)("[^>]*?) baseline-shift="(sub|super)"')
 _SIZE = re.compile(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"')
@@ -38,7 +42,7 @@ def finish(svg: str, data: Trace, picture: Picture, words: str = "Graph of a com
         lambda m: f"{m[1]}{float(m[2]) + (2.2 if m[4] == 'sub' else -3.2):.2f}{m[3]}", svg
     )
     svg = svg.replace(f'<polygon fill="{t.masked}"', '<polygon fill="url(#masked)"')
-    svg = _MAP.sub(lambda m: m[1] + _map(data, m[2], int(m[3]), m[4]), svg)
+    svg = _MAP.sub(lambda m: m[1] + _map(data, m[2], int(m[3]), m[4], t.alarm), svg)
     svg = _titles_over_arrows(svg)
     return _sized(svg, data, picture, words)
 
@@ -69,7 +73,7 @@ def _sized(svg: str, data: Trace, picture: Picture, words: str) -> str:
     return svg[:begin] + opening + "\n" + hatch + svg[open_end:].lstrip("\n")
 
 
-def _map(data: Trace, attention: str, head: int, points: str) -> str:
+def _map(data: Trace, attention: str, head: int, points: str, alarm: str) -> str:
     """A large map as one path for each step of colour: vectors, and small."""
     found = data.attentions[int(attention[1:])]
     lane = next(lane for lane in found.lanes if lane.head == head)
@@ -90,19 +94,28 @@ def _map(data: Trace, attention: str, head: int, points: str) -> str:
                 )
                 start = c
     return "".join(
-        f'<path fill="{"url(#masked)" if step < 0 else viridis(step / _STEPS)}" '
+        f'<path fill="{_paint(step, alarm)}" '
         f'shape-rendering="crispEdges" d="{"".join(paths[step])}"/>\n'
         for step in sorted(paths)
     )
 
 
+def _paint(step: int, alarm: str) -> str:
+    """Colour of a step."""
+    if step == _BROKEN:
+        return alarm
+    return "url(#masked)" if step == _MASKED else viridis(step / _STEPS)
+
+
 def _steps(lane: Lane) -> list[list[int]]:
-    """Each cell's step of colour; −1 where attention was forbidden."""
-    largest = max(map(max, lane.weights), default=0.0) or 1.0
+    """Each cell's step of colour, or that attention was forbidden, or is no finite number."""
+    largest = largest_weight(lane)
 
     def step(weight: float, seen: bool) -> int:
-        if not seen or math.isnan(weight):
-            return -1
+        if not seen:
+            return _MASKED
+        if not math.isfinite(weight):
+            return _BROKEN
         return round(min(1.0, weight / largest) * _STEPS)
 
     return [

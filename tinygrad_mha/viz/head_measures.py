@@ -10,37 +10,56 @@ import numpy as np
 NAMES = ("entropy", "peak", "to_self", "to_previous", "to_first")
 
 
-def measures(weights: np.ndarray) -> dict[str, float]:
+def measures(weights: np.ndarray, offset: int | None = 0) -> dict[str, float | None]:
     """Measure one head; see :class:`~tinygrad_mha.viz.data.Lane` for what the numbers mean.
 
     Parameters
     ----------
     weights : ndarray
         ``(N, L, S)``.
+    offset : int or None, default 0
+        Which key stands where the first query does: with a cache, the one after those it
+        remembers. None: the keys are another sequence's, and no query has a place among them.
 
     Returns
     -------
-    dict of str to float
-        Means over batch items and queries.
+    dict of str to float or None
+        Means over batch items and queries; None where there is nothing to take one of.
 
     Examples
     --------
     >>> import numpy as np
     >>> measures(np.full((1, 4, 4), 0.25))["entropy"]
     2.0
+    >>> print(measures(np.full((1, 4, 4), 0.25), None)["to_self"])
+    None
     """
     weights = weights.astype(np.float64)
-    diagonal = np.arange(min(weights.shape[-2:]))
+    queries = np.arange(weights.shape[-2])
+
+    def apart(keys: np.ndarray) -> np.ndarray:
+        there = (keys >= 0) & (keys < weights.shape[-1])
+        return np.asarray(weights[:, queries[there], keys[there]])
+
+    nothing = np.empty(0)
     entropy = -(weights * np.log2(np.maximum(weights, 1e-30))).sum(-1)
-    previous = weights[:, diagonal[1:], diagonal[:-1]]
     found = (
-        entropy.mean(),
-        weights.max(-1).mean(),
-        weights[:, diagonal, diagonal].mean(),
-        previous.mean() if previous.size else 0.0,
-        weights[:, :, 0].mean(),
+        entropy,
+        weights.max(-1, initial=0.0),
+        nothing if offset is None else apart(queries + offset),
+        nothing if offset is None else apart(queries + offset - 1),
+        weights[:, :, :1],
     )
-    return dict(zip(NAMES, map(float, found), strict=True))
+    return {
+        name: float(numbers.mean()) if numbers.size else None
+        for name, numbers in zip(NAMES, found, strict=True)
+    }
+
+
+def in_batch(item: int, items: int, who: str = "trace") -> None:
+    """Raise where there is no such batch item."""
+    if not 0 <= item < items:
+        raise ValueError(f"{who}: batch is {item}; there are {items} items, counted from 0")
 
 
 def pool(numbers: Any, size: int) -> np.ndarray:
@@ -55,7 +74,39 @@ def pool(numbers: Any, size: int) -> np.ndarray:
     return np.asarray(sums / (high[:, None] * wide[None, :]))
 
 
-def labels(tokens: list[str], count: int, size: int) -> list[str]:
-    """Labels of `count` positions, or of groups of `size` of them."""
-    every = tokens if len(tokens) == count else [str(i) for i in range(count)]
-    return every if size == 1 else [f"{every[i]}…" for i in range(0, count, size)]
+def labels(
+    tokens: list[str], shape: tuple[int, int], offset: int | None, size: int
+) -> tuple[list[str], list[str]]:
+    """Labels of a map's queries and keys, or of groups of `size` of them.
+
+    Parameters
+    ----------
+    tokens : list of str
+        Of the whole sequence; or, with a cache, only of what is new.
+    shape : (int, int)
+        L and S.
+    offset : int or None
+        As for :func:`measures`.
+    size : int
+        How many positions share a label.
+
+    Examples
+    --------
+    >>> labels(["a", "b", "c"], (1, 3), 2, 1)
+    (['c'], ['a', 'b', 'c'])
+    >>> labels(["a", "b", "c"], (2, 3), None, 1)
+    (['0', '1'], ['a', 'b', 'c'])
+    """
+    length, keys = shape
+    start = offset or 0
+    queries = [str(start + i) for i in range(length)]
+    named = [str(i) for i in range(keys)]
+    if len(tokens) == keys:
+        named = tokens
+    if len(tokens) in (length, start + length):
+        queries = tokens[-length:]
+    return _grouped(queries, size), _grouped(named, size)
+
+
+def _grouped(every: list[str], size: int) -> list[str]:
+    return every if size == 1 else [f"{every[i]}…" for i in range(0, len(every), size)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .cards import map_is_finite
 from .data import Trace
 from .flow import trouble
 from .scene import Scene
@@ -113,6 +114,10 @@ def _legend(drawing: Drawing) -> list[str]:
         entries.append(ramp([viridis(k / 7) for k in range(8)], largest))
     if any(not all(map(all, lane.visible)) for lane in lanes):
         entries.append(swatch(t.masked, t.masked, "masked"))
+    if any(not map_is_finite(lane) for lane in lanes):
+        entries.append(swatch(t.alarm, t.alarm, "not finite"))
+    batches = sorted({(a.item, a.items) for a in scene.attentions if a.items > 1})
+    entries += [words(f"maps: item {i} of {n}; numbers: mean of {n}") for i, n in batches]
     pooled = {a.pooled for a in scene.attentions if a.pooled > 1}
     if pooled:
         entries.append(words(f"a cell is the mean of {max(pooled)}×{max(pooled)} weights"))

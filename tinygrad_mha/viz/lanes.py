@@ -8,6 +8,8 @@ heads contribute must be the real output, and their gradients the real gradients
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +17,9 @@ import numpy as np
 
 from ..engine import Node, Tensor, enable_grad, grad
 from .data import Attention, Lane, Proof
-from .head_measures import labels, measures, pool
+from .head_measures import NAMES, in_batch, labels, measures, pool
 from .measure import norm
-from .origins import Origin, origin
+from .origins import Origin, offset, origin
 from .replay import Replay, call
 
 #: What turns scores into weights.
@@ -47,6 +49,10 @@ class Region:
         Between splits and merge, in order.
     weights : Node or None
         The softmax among them.
+    heads : int
+        How many there are.
+    offset : int or None
+        Which key stands where the first query does; None: no weights, or those of cross attention.
     """
 
     merge: Node
@@ -57,6 +63,7 @@ class Region:
     inside: list[Node]
     weights: Node | None
     heads: int
+    offset: int | None = None
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -97,9 +104,16 @@ def _follow(node: Node, which: int, axis: int, replayed: Replay) -> int | None:
 
 
 def by_head(
-    node: Node, which: int, gradient: np.ndarray, axes: dict[Node, int]
+    node: Node,
+    which: int,
+    gradient: np.ndarray,
+    axes: dict[Node, int],
+    blocks: Mapping[tuple[Node, int], tuple[int, int]],
 ) -> list[float] | None:
-    """Norm of each head's part of what flows back to an input, where it has heads."""
+    """Norm of each head's part of what flows back to an input, where it has heads.
+
+    `blocks` are those of :func:`parameter_blocks`.
+    """
     source = node.inputs[which]
     if isinstance(source, Node) and source in axes:
         parts = np.moveaxis(gradient, axes[source], 0)
@@ -107,9 +121,34 @@ def by_head(
         heads = node.shape[axes[node]]
         # (..., T, h·p) → (..., T, h, p) → (h, ..., T, p)
         parts = np.moveaxis(gradient.reshape(*gradient.shape[:-1], heads, -1), -2, 0)
+    elif (node, which) in blocks:
+        axis, heads = blocks[node, which]
+        parts = np.stack(np.split(gradient, heads, axis))
     else:
         return None
     return [norm(part) for part in parts]
+
+
+def parameter_blocks(
+    found: list[Region], axes: dict[Node, int]
+) -> dict[tuple[Node, int], tuple[int, int]]:
+    """Along which axis, and into how many, an input of a linear map is cut for the heads.
+
+    Of a projection right before a split, weight and bias; of the map that combines the heads,
+    what it is given and its weight.
+    """
+    blocks: dict[tuple[Node, int], tuple[int, int]] = {}
+    for region in found:
+        for split, projection in zip(region.splits, region.projections, strict=True):
+            if projection is not None:
+                cut = (0, split.shape[axes[split]])
+                blocks |= {(projection, 1): cut, (projection, 2): cut}
+        if region.combine is not None:
+            blocks |= {
+                (region.combine, 0): (-1, region.heads),
+                (region.combine, 1): (1, region.heads),
+            }
+    return blocks
 
 
 def regions(replayed: Replay, axes: dict[Node, int]) -> list[Region]:
@@ -147,6 +186,10 @@ def _region(
     ]
     after = users.get(merge, [])
     combine = after[0] if len(after) == 1 and after[0].op.name == "linear" else None
+    weights = next((node for node in ordered if node.op.name in WEIGHTS), None)
+    place = None
+    if weights is not None:
+        place = offset(_above(weights, begins, axes), *weights.shape[-2:])
     return Region(
         merge,
         combine,
@@ -154,9 +197,23 @@ def _region(
         projections,
         [origin(split, axes[split], replayed) for split in begins],
         ordered,
-        next((node for node in ordered if node.op.name in WEIGHTS), None),
+        weights,
         begins[0].shape[axes[begins[0]]],
+        place,
     )
+
+
+def _above(weights: Node, splits: list[Node], axes: dict[Node, int]) -> list[Node]:
+    """The splits that the weights are made of."""
+    seen: set[Node] = set()
+    stack = [weights]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            if node not in splits:
+                stack.extend(p for p in node.inputs if isinstance(p, Node) and p in axes)
+    return [split for split in splits if split in seen]
 
 
 # -- one head alone -------------------------------------------------------------------------
@@ -259,6 +316,11 @@ def attention(
     names: dict[int, str],
 ) -> Attention:
     """Run every head of a region alone, measure it, and hold the sum against the whole."""
+    items = 0
+    if region.weights is not None:
+        shape = region.weights.shape
+        items = math.prod(shape[:-2]) // max(shape[axes[region.weights]], 1)
+        in_batch(batch, items)
     alone = [_alone(region, i, axes, replayed) for i in range(region.heads)]
     incoming = replayed.incoming.get(region.output)
     at_merge = replayed.incoming.get(region.merge)
@@ -291,6 +353,8 @@ def attention(
         lanes=lanes,
         proof=proof,
         pooled=pooled_by,
+        item=batch if items else 0,
+        items=items,
     )
 
 
@@ -344,7 +408,8 @@ def _difference(found: np.ndarray, real: np.ndarray) -> float:
     if real.size == 0:
         return 0.0
     scale = float(np.abs(real).max()) or 1.0
-    return float(np.abs(found - real).max()) / scale
+    with np.errstate(invalid="ignore"):  # what is not finite differs, and may
+        return float(np.abs(found - real).max()) / scale
 
 
 def _gradient_difference(
@@ -381,7 +446,7 @@ def _gradient_difference(
         blocks = _joined([head[2] for head in per_head], 1)
         pairs.append((blocks, flows.get((region.combine, "weight"))))
     worst = [_difference(a, b) for a, b in pairs if a is not None and b is not None]
-    return max(worst, default=None)
+    return float(np.max(worst)) if worst else None  # nan where one of them is
 
 
 def _joined(parts: list[Tensor | None], axis: int) -> np.ndarray | None:
@@ -405,22 +470,27 @@ def _lane(
     """Measure one head's weights, of one batch item."""
     node = region.weights
     if node is None:
-        return Lane(head, [], [], [], [], 0, 0, 0, 0, 0, contribution, gradient, [], [], []), 1
+        unknown: dict[str, float | None] = dict.fromkeys(NAMES)
+        return Lane(
+            head, [], [], [], [], **unknown, contribution=contribution, gradient=gradient,
+            blocks=[], projected=[], staged=[],
+        ), 1  # fmt: skip
     weights = np.take(replayed.values[node].data, head, axes[node])
     # (..., L, S) without the head axis: all batch axes as one
     weights = weights.reshape(-1, *weights.shape[-2:]).astype(np.float64)
-    shown = weights[min(batch, len(weights) - 1)]
+    shown = weights[batch]
     visible = _visible(node, head, axes[node], replayed, batch, shown.shape)
     length, keys = shown.shape
     size = -(-max(length, keys) // LARGEST_MAP)
+    rows, columns = labels(tokens, (length, keys), region.offset, size)
     return (
         Lane(
             head,
             np.round(pool(shown, size), 5).tolist(),
-            labels(tokens, length, size),
-            labels(tokens, keys, size),
+            rows,
+            columns,
             (pool(visible.astype(float), size) > 0).tolist(),
-            **measures(weights),
+            **measures(weights, region.offset),
             contribution=contribution,
             gradient=gradient,
             blocks=[],
@@ -434,10 +504,12 @@ def _lane(
 def _visible(
     node: Node, head: int, axis: int, replayed: Replay, batch: int, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Where a head was allowed to attend, in one batch item."""
+    """Where a head was allowed to attend, in one batch item: no mask, and no score of −inf."""
+    scores = np.take(np.broadcast_to(replayed.value(node.inputs[0]), node.shape), head, axis)
+    allowed = np.asarray(scores.reshape(-1, *shape)[batch] != -np.inf)
     if node.op.name != "masked_softmax":
-        return np.ones(shape, bool)
+        return allowed
     mask = np.broadcast_to(replayed.value(node.inputs[1]), node.shape)
     mask = np.take(mask, head, axis)
     mask = mask.reshape(-1, *mask.shape[-2:])
-    return np.asarray(mask[min(batch, len(mask) - 1)], bool)
+    return allowed & np.asarray(mask[batch], bool)

@@ -1,4 +1,4 @@
-"""Which block of which projection each head begins with.
+"""Which block of which projection each head begins with, and which key is a query's own.
 
 Between a projection and the splitting into heads a module may share keys among heads,
 append keys, or cut queries, keys and values out of one product. All of that only moves
@@ -9,6 +9,7 @@ a block of the projection's columns, that block is the head's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,58 @@ def origin(split: Node, axis: int, replayed: Replay) -> Origin | None:
         return None
     blocks = _blocks(replayed.values[split].data, axis, replayed.values[projections[0]].data)
     return None if blocks is None else Origin(projections[0], blocks, between)
+
+
+def offset(splits: list[Node], length: int, keys: int) -> int | None:
+    """Which key stands where the first query does.
+
+    Parameters
+    ----------
+    splits : list of Node
+        Of those that the weights are made of, in order: the queries' first.
+    length, keys : int
+        How many queries and keys there are.
+
+    Returns
+    -------
+    int or None
+        0 where nothing stands before the keys of the queries' own sequence; None where it is not
+        among the keys, as in cross attention.
+    """
+    if not splits or length > keys:
+        return None
+    if len(splits) == 1:
+        return 0 if length == keys else None
+    own = {id(source) for source, start in _starts(splits[0]) if start == 0}
+    for split in splits[1:]:
+        found = [start for source, start in _starts(split) if id(source) in own]
+        if found:
+            # keys that are joined behind the split are seen only by their number
+            return max(found) if split.shape[-2] == keys else keys - length
+    return None
+
+
+def _starts(split: Node) -> list[tuple[Any, int]]:
+    """What is projected behind a split, and in which row of the split's value that begins."""
+    found: list[tuple[Any, int]] = []
+    waiting: list[tuple[Any, int]] = [(split, 0)]
+    seen = set()
+    while waiting:
+        source, start = waiting.pop()
+        if not isinstance(source, Node):
+            found.append((source, start))
+        elif source.op.name == "linear":
+            found.append((source.inputs[0], start))
+        elif source not in seen:
+            seen.add(source)
+            options = dict(zip(source.op.param_names, source.params, strict=True))
+            rows = len(source.shape) - 2
+            joins = source.op.name == "concatenate" and options["dim"] % len(source.shape) == rows
+            for part in source.inputs:
+                if hasattr(part, "shape"):
+                    waiting.append((part, start))
+                    start += part.shape[-2] if joins else 0
+    return found
 
 
 def _blocks(split: np.ndarray, axis: int, projected: np.ndarray) -> list[int] | None:

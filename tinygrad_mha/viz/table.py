@@ -8,7 +8,7 @@ import unicodedata
 
 from .data import Trace, Vertex
 from .flow import norm_of
-from .text import bytes_, seconds
+from .text import bytes_, fixed, seconds
 
 #: The widest that a column may be, by its title; the formula stands last and may run on.
 WIDEST = {"module": 32, "operation": 24, "from": 30, "shape": 22}
@@ -70,8 +70,8 @@ def table(data: Trace, *, whole: bool = False) -> str:
             + "  loss without" * ablated
         )
         lines += [
-            f"{lane.head + 1:>4}  {lane.head:>5}  {lane.entropy:7.2f}  {lane.peak:4.2f}  "
-            f"{lane.to_self:7.2f}  {lane.to_previous:8.2f}  {lane.to_first:5.2f}  "
+            f"{lane.head + 1:>4}  {lane.head:>5}  {fixed(lane.entropy):>7}  {fixed(lane.peak):>4}  "
+            f"{fixed(lane.to_self):>7}  {fixed(lane.to_previous):>8}  {fixed(lane.to_first):>5}  "
             f"{lane.contribution:14.3g}  {_norm(lane.gradient):>10}"
             + (f"  {_signed(lane.ablation):>12}" if ablated else "")
             for lane in attention.lanes

@@ -10,10 +10,13 @@ _SHOWN = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 def visible(text: str, longest: int = 40) -> str:
     """Replace what cannot be seen, or would change how the rest is seen, by its code point."""
-    kept = text if len(text) <= longest else text[: longest - 1] + "…"
+    return _seen(text if len(text) <= longest else text[: longest - 1] + "…")
+
+
+def _seen(text: str) -> str:
     return "".join(
         f"⟨{ord(c):x}⟩" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn") else c
-        for c in kept
+        for c in text
     )
 
 
@@ -23,13 +26,25 @@ def label(text: str, longest: int = 40) -> str:
 
 
 def token(text: str, longest: int = 8) -> str:
-    """Make a token fit for the edge of a map: short, and never empty."""
-    return label("".join(_SHOWN.get(c, c) for c in text) or "∅", longest)
+    """Make a token fit for the edge of a map: short, and never empty.
+
+    It is cut in its middle: tokens that begin alike, or end alike, stay apart.
+    """
+    shown = "".join(_SHOWN.get(c, c) for c in text) or "∅"
+    if len(shown) > longest:
+        end = (longest - 1) // 2
+        shown = f"{shown[: longest - 1 - end]}…{shown[len(shown) - end :]}"
+    return html.escape(_seen(shown), quote=True)
 
 
 def number(value: float | None) -> str:
     """Three digits, or a dash for what was not computed."""
     return "–" if value is None else f"{value:.3g}"
+
+
+def fixed(value: float | None, places: int = 2) -> str:
+    """So many digits behind the point, or a dash for what is not known."""
+    return "–" if value is None else f"{value:.{places}f}"
 
 
 def shape(sizes: tuple[int, ...]) -> str:

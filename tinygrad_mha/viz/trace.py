@@ -12,7 +12,7 @@ import numpy as np
 from ..engine import Frame, Node, Step, Tensor
 from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
-from .lanes import Region, attention, by_head, head_axes, regions
+from .lanes import Region, attention, by_head, head_axes, parameter_blocks, regions
 from .measure import norm, summary
 from .replay import Replay, replay
 from .unfold import unfold
@@ -51,7 +51,7 @@ def trace(
         Gradient at `output`, or one for each; 1 where it has one element. Without one,
         gradients are "not computed".
     batch : int, default 0
-        Which batch item's attention is shown.
+        Which batch item's attention is shown; the numbers beside it are means of all.
     elements : int, default 64
         Values with up to so many elements are recorded whole, larger ones in summary.
     record_time : bool, default False
@@ -71,7 +71,8 @@ def trace(
     ValueError
         `output` has no graph: nothing it was made of requires a gradient. Or a gradient has
         another shape than its output, or there are not as many. Or `model` has no part in the
-        graph; or there are as many `tokens` as neither an attention nor an input has positions.
+        graph; or there are as many `tokens` as neither an attention nor an input has positions;
+        or an attention has no batch item `batch`.
 
     Notes
     -----
@@ -98,6 +99,8 @@ def trace(
         replayed = _timed(what, seeds) if record_time else replay(what, seeds)
         recorder = _Recorder(replayed, model, list(tokens or []), batch, elements)
         recorder.stands_for = stands_for
+        if what is steps:  # what ran is of the same model and tokens, with its heads unseen
+            recorder.check()
         return recorder.record(what, title)
 
     with _uncollected():
@@ -218,19 +221,19 @@ class _Recorder:
         self.axes = head_axes(replayed)
         self.flows: dict[tuple[Node, int], float] = {}  # norms, by who sent them and to which input
         self.head_flows: dict[tuple[Node, int], list[float] | None] = {}
+        self.regions = regions(replayed, self.axes)
+        blocks = parameter_blocks(self.regions, self.axes)
         for step in replayed.steps:
             node = replayed.original[step.node]
             for i, flow in zip(step.node.wanted, step.flows, strict=True):
                 self.flows[node, i] = norm(flow.gradient)
-                self.head_flows[node, i] = by_head(node, i, flow.gradient, self.axes)
+                self.head_flows[node, i] = by_head(node, i, flow.gradient, self.axes, blocks)
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
-        here = regions(self.replayed, self.axes)
-        self._check(here)
         for node in self.replayed.nodes:
             self._node(node)
         found: list[Attention] = []
-        for region in here:
+        for region in self.regions:
             one = attention(region, self.axes, self.replayed, self.tokens, self.batch, self.names)
             found.append(self._place(one, region, len(found)))
         kind = type(self.model).__name__ if self.model is not None else "computation"
@@ -245,8 +248,9 @@ class _Recorder:
             outputs=[self.numbers[output.grad_fn] for output in outputs],
         )
 
-    def _check(self, here: Sequence[Region]) -> None:
+    def check(self) -> None:
         """Refuse a model and tokens that are of another computation than this one."""
+        here = self.regions
         if self.model is not None and not self._took_part():
             raise ValueError(
                 f"trace: no operation of this graph ran inside model, a "
@@ -254,6 +258,7 @@ class _Recorder:
                 "computed output, or none"
             )
         lengths = {length for region in here for length in region.lengths}
+        lengths |= {region.lengths[0] + (region.offset or 0) for region in here}
         inputs = {length for node in self.replayed.nodes for length in self._positions(node)}
         if self.tokens and len(self.tokens) not in lengths | inputs:
             known = [f"{name} = {one.lengths[i]}" for one in here for i, name in enumerate("LS")]

@@ -40,7 +40,8 @@ function visible(text, longest = 60) {
 }
 
 const token = (text) => visible({ " ": "␣", "\n": "⏎", "\t": "⇥", "": "∅" }[text] || text, 9);
-const number = (x) => (typeof x === "number" ? Number(x.toPrecision(3)).toString() : String(x));
+const number = (x) => (x === null ? "–" : typeof x === "number" ? Number(x.toPrecision(3)).toString() : String(x));
+const fixed = (x) => (typeof x === "number" ? x.toFixed(2) : number(x));
 const tone = (head) => `var(--h${head % 8})`;
 const called = (layer, head) => `${layer + 1}.${head + 1}`;
 const words = (name) => ({ to_self: "on itself", to_previous: "on the previous token", to_first: "on the first token",
@@ -125,11 +126,11 @@ function showGrid() {
     paint(canvas, state.frame, layer, head);
     const at = (name) => film.measures[name][state.frame][layer][head];
     const extra = Object.keys(film.measures).slice(5);
-    const shown = extra.length ? `${visible(extra[0], 14)} ${at(extra[0]).toFixed(2)}` : `prev. ${at("to_previous").toFixed(2)}`;
-    note.textContent = `H ${at("entropy").toFixed(2)} · ${shown}`;
+    const shown = extra.length ? `${visible(extra[0], 14)} ${fixed(at(extra[0]))}` : `prev. ${fixed(at("to_previous"))}`;
+    note.textContent = `H ${fixed(at("entropy"))} · ${shown}`;
     button.setAttribute("aria-pressed", layer === state.layer && head === state.head);
-    button.setAttribute("aria-label", `Layer ${layer + 1}, head ${head + 1}: entropy ${at("entropy").toFixed(2)} bits, ` +
-      `${Math.round(100 * at("to_previous"))} % on the previous token`);
+    button.setAttribute("aria-label", `Layer ${layer + 1}, head ${head + 1}: entropy ${fixed(at("entropy"))} bits` +
+      (finite(at("to_previous")) ? `, ${Math.round(100 * at("to_previous"))} % on the previous token` : ""));
   }
 }
 
