@@ -243,6 +243,57 @@ def test_gradient_flow_is_coloured_and_marked(opened: Any) -> None:
     assert before.locator("#world .norm").count() == 0
 
 
+def test_what_all_heads_share_has_the_gradient_of_all(
+    opened: Any, graphs: dict[str, tm.viz.Graph]
+) -> None:
+    page = opened("gpt")
+    page.check("#gradients")
+    norms = page.evaluate(
+        """() => [...document.querySelectorAll("#world > .link")].map((group) => {
+            const { from, to } = group.path;
+            const words = group.querySelector("title").textContent.split("\\n")[2];
+            return [from.key ?? "border", to.key ?? "border", words];
+        })"""
+    )
+    module = f"m{graphs['gpt'].heads[0].module}"
+    trunk = [words for start, end, words in norms if start != "border" and end == module]
+    forks = [words for start, end, words in norms if start == "border" and end.startswith("a0h")]
+    assert len(trunk) == 1
+    assert trunk[0].startswith("norm of the gradient ")
+    assert len(forks) == 2
+    assert all(words.startswith("gradient: not known per head; norm for all") for words in forks)
+    assert page.locator("#world .edge.together").count() > 0
+    assert "not known per head" in page.locator("#legend").inner_text()
+    page.uncheck("#lanes")
+    assert page.locator("#world .edge.together").count() == 0
+    assert "not known per head" not in page.locator("#legend").inner_text()
+
+
+def test_paths_pass_titles_and_higher_boxes(opened: Any) -> None:
+    """No point of a path lies on the words of a frame, or in a lane that it does not touch."""
+    page = opened("gpt")
+    page.check("#leaves")
+    bad = page.evaluate(
+        """() => {
+            const held = [...document.querySelectorAll("#world > .title, #world .box.lane")];
+            const boxes = held.map((e) => e.getBoundingClientRect());
+            return [...document.querySelectorAll("#world > .link .edge")].flatMap((path) => {
+                const matrix = path.getScreenCTM(), long = path.getTotalLength();
+                const hit = new Set();
+                for (let at = 6; at < long - 6; at += 3) {
+                    const { x, y } = path.getPointAtLength(at).matrixTransform(matrix);
+                    boxes.forEach((b, k) => {
+                        const across = x > b.left && x < b.right;
+                        if (across && y > b.top + 2 && y < b.bottom - 2) hit.add(k);
+                    });
+                }
+                return [...hit].map((k) => held[k].textContent);
+            });
+        }"""
+    )
+    assert bad == []
+
+
 def test_a_value_used_twice_has_two_lines(opened: Any) -> None:
     page = opened("plain")
     lines = page.locator("#world .link .edge").evaluate_all(
@@ -356,3 +407,11 @@ def test_search_finds_heads(opened: Any) -> None:
     assert "blocks.1.attention, head 2" in page.locator("#reading").inner_text()
     page.keyboard.press("Enter")
     assert page.locator("#world .box.chosen").get_attribute("data-key").startswith("a1h1v")
+
+
+def test_a_head_that_is_not_found_changes_nothing(opened: Any) -> None:
+    page = opened("gpt")
+    shown = page.locator("#reading").inner_text()
+    page.locator("#search").fill("head:99")
+    assert page.locator("#found").inner_text() == "nothing"
+    assert page.locator("#reading").inner_text() == shown

@@ -23,7 +23,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     mha = tm.nn.MultiHeadAttention(4, 2)
     ablated = tm.viz.trace((mha(tm.randn(1, 3, 4)) ** 2).sum(), model=mha)
     ablated.ablate()
+    lost = tm.viz.trace(mha(tm.randn(1, 3, 4)).sum(), model=mha)
+    first, second = lost.heads[0].lanes
+    first.weights, first.entropy, first.peak = [], None, None
+    for lane in (first, second):
+        lane.to_self = lane.to_previous = lane.to_first = None
+    words = ["extraordinary1", "extraordinary2", "mat"]
     graphs = {
+        "lost": lost,
+        "alike": tm.viz.trace(mha(tm.randn(1, 3, 4)).sum(), model=mha, tokens=words),
         "gpt": tm.viz.trace(loss, model=gpt, tokens=TOKENS),
         "ablated": ablated,
         "long": tm.viz.trace(mha(tm.randn(1, 100, 4)).sum(), model=mha),
@@ -99,7 +107,7 @@ def test_head_table_sorts_hides_and_solos(opened: Any) -> None:
     page.locator('#head-table input[type="checkbox"]').first.uncheck()
     assert page.locator(".head").count() == 3
     assert page.locator('#world .box.lane[data-key="a0h0"]').count() == 0
-    assert page.locator('#world .strip[aria-label^="1 more head,"]').count() == 1
+    assert page.locator('#world .strip[aria-label^="1 hidden head,"]').count() == 1
     page.click("#show-all")
     assert page.locator(".head").count() == 4
     solo = page.locator("#head-table button", has_text="solo")
@@ -118,6 +126,57 @@ def test_ablated_heads_tell_the_change_of_the_loss(opened: Any) -> None:
     values = [float(text.replace("−", "-")) for text in changes]
     assert len(values) == 2
     assert values == sorted(values, reverse=True)
+
+
+def test_a_number_that_a_head_cannot_have_says_why(opened: Any) -> None:
+    page = opened("lost")
+    rows = page.locator("#head-table tbody tr")
+    assert rows.nth(0).locator('td [title="no softmax here"]').all_inner_texts() == ["–"] * 5
+    assert rows.nth(1).locator('td [title="not self-attention"]').all_inner_texts() == ["–"] * 3
+    assert "no softmax" in page.locator("#large").inner_text()
+    assert page.locator(".head", has_text="no softmax here").count() == 1
+
+
+def test_long_tokens_keep_both_ends(opened: Any) -> None:
+    page = opened("alike")
+    labels = page.locator("#large svg text:has(title)")
+    assert labels.count() == 4
+    assert labels.first.evaluate("e => e.firstChild.data") == "extr…ary1"
+    assert labels.first.locator("title").text_content() == "extraordinary1"
+    page.locator("#large .cell").nth(1).hover()
+    assert "key extraordinary2 (1)" in page.locator("#cell").inner_text()
+
+
+def test_lines_have_room_for_their_headings(opened: Any) -> None:
+    page = opened("long")  # tokens of two digits
+    page.click("#as-lines")
+    outside = page.locator("#large svg").evaluate(
+        "svg => [...svg.querySelectorAll('.axis')].map((t) => t.getBBox())"
+        ".filter((b) => b.x < 0 || b.x + b.width > svg.viewBox.baseVal.width).length"
+    )
+    assert outside == 0
+
+
+def test_hiding_redoes_one_attention_only(opened: Any) -> None:
+    page = opened("gpt")
+    page.evaluate("window.kept = document.querySelector('[data-lane=\"1:0\"].head')")
+    names = "all => all.map((e) => e.dataset.key)"
+    lanes = page.locator("#world [data-key]")
+    before = lanes.evaluate_all(names)
+    box = page.locator("#head-table input").first
+    box.uncheck()
+    assert page.evaluate("window.kept.isConnected")
+    assert "a0more" in lanes.evaluate_all(names)
+    assert page.locator("#head-table tr.off").count() == 1
+    box.check()
+    assert lanes.evaluate_all(names) == before
+
+
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+def test_the_table_of_heads_is_seen_whole(opened: Any, width: int) -> None:
+    page = opened("gpt", viewport={"width": width, "height": 900})
+    over = page.locator("#view-heads .scroll").evaluate("e => e.scrollWidth - e.clientWidth")
+    assert over <= 0
 
 
 # -- backward -------------------------------------------------------------------------------
@@ -242,6 +301,10 @@ def test_help_opens_and_closes(opened: Any) -> None:
     page = opened("gpt")
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
+    page.keyboard.press("c")  # nothing happens behind it
+    page.keyboard.press("3")
+    assert not page.locator("#gradients").is_checked()
+    assert page.locator("#view-heads").is_visible()
     page.keyboard.press("Escape")
     assert page.locator("#help").is_hidden()
     page.click("#help-button")
@@ -263,6 +326,37 @@ def test_colours_follow_the_system_and_the_reader(opened: Any) -> None:
     assert paper() == dark
     page.emulate_media(media="print")
     assert paper() == light
+
+
+@pytest.mark.parametrize("width", [420, 1280, 1440, 1920])
+def test_theme_and_help_stay_at_the_end_of_the_first_line(opened: Any, width: int) -> None:
+    page = opened("gpt", viewport={"width": width, "height": 900})
+    title = page.locator("#title").bounding_box()
+    for name in ("#theme", "#help-button"):
+        button = page.locator(name).bounding_box()
+        assert button["x"] > width - 110
+        assert button["y"] < title["y"] + title["height"]
+
+
+def test_on_paper_all_of_it_is_light(opened: Any) -> None:
+    page = opened("gpt", color_scheme="dark", viewport={"width": 900, "height": 500})
+    pixels = page.locator(".head img").first
+    pixels.scroll_into_view_if_needed()
+    page.locator(".head img[src]").first.wait_for(state="attached")
+    where = page.locator("#world").get_attribute("transform")
+    dark = pixels.get_attribute("src")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.locator("html[data-screen]").wait_for()
+    assert pixels.get_attribute("src") != dark
+    assert page.locator(".head img:not([src])").count() == 0
+    seen = page.locator("#canvas").bounding_box()
+    for figure in page.locator("#world [data-key]").all():
+        box = figure.bounding_box()
+        assert box["y"] + box["height"] <= seen["y"] + seen["height"] + 1
+        assert box["x"] >= seen["x"] - 1
+    page.emulate_media(media="screen", color_scheme="dark")
+    page.locator("html:not([data-screen])").wait_for()
+    assert page.locator("#world").get_attribute("transform") == where
 
 
 def test_motion_is_reduced_where_the_reader_wants_it(opened: Any) -> None:

@@ -56,35 +56,47 @@ function mapImage(attention, lane) {
   return image;
 }
 
+const sections = new Map(); // attention → {print, parts}: its heading and its maps, while no head of it is hidden or shown
+
 function drawGrid() {
-  const parts = [];
-  near.disconnect();
-  for (const attention of trace.attentions) {
-    const cells = [];
-    for (const lane of attention.lanes) {
-      if (state.hidden.has(laneKey(attention, lane.head))) continue;
-      const pressed = attention.id === state.attention && lane.head === state.head;
-      cells.push(element("button", {
-        class: "head", type: "button", "aria-pressed": String(pressed), "--tone": tone(lane.head), "data-lane": laneKey(attention, lane.head),
-        onclick: () => lookAtHead(attention.id, lane.head),
-      }, element("b", {}, `head ${lane.head + 1}`), lane.weights.length
-        ? mapImage(attention, lane)
-        : element("span", {}, "its weights were not kept"), element("span", {}, `entropy ${number(lane.entropy)}`)));
-    }
-    const gone = attention.lanes.length - cells.length;
-    parts.push(element("h3", {}, attentionName(attention), gone ? element("span", { class: "hint" }, `   ${gone} hidden`) : null), element("div", { class: "heads" }, ...cells));
-  }
+  const parts = trace.attentions.flatMap((attention) => {
+    const print = hiddenOf(attention);
+    if (sections.get(attention)?.print !== print) sections.set(attention, { print, parts: drawSection(attention) });
+    return sections.get(attention).parts;
+  });
   if (!parts.length) parts.push(hint("There is no multi-head attention in this computation."));
   $("grid").replaceChildren(...parts);
+  markHead();
 }
+
+function drawSection(attention) {
+  const cells = [];
+  for (const lane of attention.lanes) {
+    if (state.hidden.has(laneKey(attention, lane.head))) continue;
+    cells.push(element("button", {
+      class: "head", type: "button", "--tone": tone(lane.head), "data-lane": laneKey(attention, lane.head),
+      onclick: () => lookAtHead(attention.id, lane.head),
+    }, element("b", {}, `head ${lane.head + 1}`), lane.weights.length
+      ? mapImage(attention, lane)
+      : element("span", {}, noMap(lane)), element("span", {}, "entropy ", measured(lane, "entropy"))));
+  }
+  const gone = attention.lanes.length - cells.length;
+  return [element("h3", {}, attentionName(attention), gone ? element("span", { class: "hint" }, `   ${gone} hidden`) : null), element("div", { class: "heads" }, ...cells)];
+}
+
+const noMap = (lane) => (lane.entropy === null ? "no softmax here" : "its weights were not kept");
 
 /** Show one head large. */
 function lookAtHead(attention, head) {
   [state.attention, state.head] = [attention, head];
-  for (const button of $("grid").querySelectorAll(".head")) {
-    button.setAttribute("aria-pressed", String(button.dataset.lane === attention + ":" + head));
-  }
+  markHead();
   drawLarge();
+}
+
+function markHead() {
+  for (const button of $("grid").querySelectorAll(".head")) {
+    button.setAttribute("aria-pressed", String(button.dataset.lane === state.attention + ":" + state.head));
+  }
 }
 
 // ---- one, large ----------------------------------------------------------------------------
@@ -99,13 +111,14 @@ function drawLarge() {
   $("as-lines").setAttribute("aria-pressed", String(state.lines));
   $("all-lines-label").hidden = !state.lines;
   const title = element("p", { "--tone": tone(lane.head) }, element("b", { class: "toned" }, `${attentionName(attention)}, head ${lane.head + 1}`));
-  if (!lane.weights.length) return holder.replaceChildren(element("div", {}, title, hint("The weights of this attention were not kept.")));
+  if (!lane.weights.length) return holder.replaceChildren(element("div", {}, title, hint(lane.entropy === null ? "There is no softmax here, and so no map." : "The weights of this attention were not kept.")));
   const picture = state.lines ? drawLines(attention, lane) : drawMap(lane);
   const words = [title, element("p", { id: "cell", "aria-live": "polite" }, state.lines ? "Point at a token." : "Point at a cell, or walk with the arrow keys.")];
   if (!state.lines) words.push(element("div", { class: "scale", "--ramp": `linear-gradient(to right, ${VIRIDIS.map(css).join(",")})` }), hint(`0 to ${number(topOf(lane))}; hatched: masked`));
   if (attention.pooled > 1) words.push(element("p", { class: "alarm", id: "pooled" }, `Pooled: each cell is the mean of ${attention.pooled}×${attention.pooled} weights.`));
-  words.push(hint(`entropy ${number(lane.entropy)} bits, peak ${number(lane.peak)}`),
-    hint(`on itself ${number(lane.to_self)}, on the previous ${number(lane.to_previous)}, on the first ${number(lane.to_first)}`),
+  const hintOf = (...content) => element("p", { class: "hint" }, ...content);
+  words.push(hintOf("entropy ", measured(lane, "entropy"), " bits, peak ", measured(lane, "peak")),
+    hintOf("on itself ", measured(lane, "to_self"), ", on the previous ", measured(lane, "to_previous"), ", on the first ", measured(lane, "to_first")),
     hint(`‖contribution‖ ${number(lane.contribution)}`),
     hint(lane.gradient === null ? NOT_COMPUTED : `‖gradient‖ ${number(lane.gradient)}`));
   holder.replaceChildren(picture, element("div", { id: "reading" }, ...words));
@@ -133,11 +146,11 @@ function drawMap(lane) {
   const top = topOf(lane);
   const rowNames = [], columnNames = [];
   if (named) {
-    lane.rows.forEach((t, i) => svg.append((rowNames[i] = drawing("text", { x: left - 5, y: above + side * i + side / 2 + 4, "text-anchor": "end" }, token(t)))));
+    lane.rows.forEach((t, i) => svg.append((rowNames[i] = drawing("text", { x: left - 5, y: above + side * i + side / 2 + 4, "text-anchor": "end" }, ...label(t)))));
     lane.columns.forEach((t, j) => {
       const x = left + side * j + side / 2;
       const how = turned ? { transform: `rotate(-50 ${x} ${above - 5})`, "text-anchor": "start" } : { "text-anchor": "middle" };
-      svg.append((columnNames[j] = drawing("text", { x, y: above - 5, ...how }, token(t))));
+      svg.append((columnNames[j] = drawing("text", { x, y: above - 5, ...how }, ...label(t))));
     });
   }
   const cells = lane.weights.map((row, i) => {
@@ -174,17 +187,22 @@ function drawMap(lane) {
 
 function cellWords(lane, i, j) {
   const words = lane.visible[i][j] ? `weight ${Number(lane.weights[i][j]).toFixed(4)}` : "masked: not to be seen";
-  return `query ${token(lane.rows[i])} (${i})  →  key ${token(lane.columns[j])} (${j}):  ${words}`;
+  return `query ${wholeToken(lane.rows[i])} (${i})  →  key ${wholeToken(lane.columns[j])} (${j}):  ${words}`;
 }
+
+/** A token's label, and all of the token on pointing where it was shortened. */
+const label = (text) => (token(text) === wholeToken(text) ? [token(text)] : [token(text), drawing("title", {}, wholeToken(text))]);
+
+const LEAST = 52; // room for "queries" beside the lines
 
 /** Queries at the left, keys at the right, a line as strong as the weight. */
 function drawLines(attention, lane) {
   const lanes = $("all-lines").checked ? attention.lanes.filter((l) => !state.hidden.has(laneKey(attention, l.head))) : [lane];
   const high = lane.rows.length, wide = lane.columns.length;
   const pitch = Math.max(9, Math.min(24, Math.floor(520 / Math.max(high, wide))));
-  const margin = 14 + 7.2 * Math.max(...lane.rows.map((t) => token(t).length));
+  const margin = Math.max(LEAST, 14 + 7.2 * Math.max(...lane.rows.map((t) => token(t).length)));
   const far = margin + 210;
-  const w = far + 14 + 7.2 * Math.max(...lane.columns.map((t) => token(t).length)), h = 26 + pitch * Math.max(high, wide);
+  const w = far + Math.max(LEAST, 14 + 7.2 * Math.max(...lane.columns.map((t) => token(t).length))), h = 26 + pitch * Math.max(high, wide);
   const svg = drawing("svg", { class: "lines", width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": `attention of ${lanes.length > 1 ? many(lanes.length, "head") : `head ${lane.head + 1}`} as lines from queries to keys` });
   svg.append(drawing("text", { class: "axis", x: margin, y: 11, "text-anchor": "end" }, "queries"), drawing("text", { class: "axis", x: far, y: 11 }, "keys"));
   const y = (i) => 26 + pitch * i + pitch / 2;
@@ -196,7 +214,7 @@ function drawLines(attention, lane) {
     }));
   }
   const name = (t, i, kind) => {
-    const text = drawing("text", { class: "token", x: kind === "q" ? margin : far, y: y(i) + 4, "text-anchor": kind === "q" ? "end" : "start", tabindex: 0, role: "button", "aria-label": `${kind === "q" ? "query" : "key"} ${token(t)}` }, token(t));
+    const text = drawing("text", { class: "token", x: kind === "q" ? margin : far, y: y(i) + 4, "text-anchor": kind === "q" ? "end" : "start", tabindex: 0, role: "button", "aria-label": `${kind === "q" ? "query" : "key"} ${wholeToken(t)}` }, ...label(t));
     const single = () => {
       for (const beam of svg.querySelectorAll(".beam")) beam.classList.toggle("dim", !beam.classList.contains(kind + i));
       $("cell").textContent = strongest(lane, i, kind);
@@ -214,8 +232,8 @@ function drawLines(attention, lane) {
 function strongest(lane, i, kind) {
   const own = kind === "q" ? lane.weights[i].map((x, j) => [x, lane.columns[j]]) : lane.weights.map((row, k) => [row[i], lane.rows[k]]);
   own.sort((a, b) => b[0] - a[0]);
-  const words = own.slice(0, 4).map(([x, t]) => `${token(t)} ${number(x)}`).join(",  ");
-  return kind === "q" ? `query ${token(lane.rows[i])} looks at  ${words}` : `key ${token(lane.columns[i])} is looked at by  ${words}`;
+  const words = own.slice(0, 4).map(([x, t]) => `${wholeToken(t)} ${number(x)}`).join(",  ");
+  return kind === "q" ? `query ${wholeToken(lane.rows[i])} looks at  ${words}` : `key ${wholeToken(lane.columns[i])} is looked at by  ${words}`;
 }
 
 function startAttention() {
@@ -226,7 +244,10 @@ function startAttention() {
   $("as-map").addEventListener("click", as(false));
   $("as-lines").addEventListener("click", as(true));
   $("all-lines").addEventListener("change", drawLarge);
-  addEventListener("beforeprint", () => $("grid").querySelectorAll("img:not([src])").forEach(paint));
+  on("theme", () => {
+    near.disconnect();
+    sections.clear();
+  });
   on("heads theme", () => {
     drawGrid();
     drawLarge();

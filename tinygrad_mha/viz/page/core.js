@@ -66,7 +66,13 @@ function visible(text, longest = 60) {
 }
 
 const SHOWN = { " ": "␣", "\n": "⏎", "\t": "⇥" };
-const token = (text) => visible(text.replace(/[ \n\t]/g, (c) => SHOWN[c]) || "∅", 9);
+const wholeToken = (text) => visible(text.replace(/[ \n\t]/g, (c) => SHOWN[c]) || "∅", 200);
+
+/** A label's length: what is left out is in the middle, for both ends tell tokens apart. */
+function token(text) {
+  const letters = [...wholeToken(text)];
+  return letters.length > 9 ? [...letters.slice(0, 4), "…", ...letters.slice(-4)].join("") : letters.join("");
+}
 const shape = (sizes) => (sizes.length ? sizes.join("×") : "scalar");
 const count = (sizes) => sizes.reduce((a, b) => a * b, 1);
 const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");

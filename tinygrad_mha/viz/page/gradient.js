@@ -62,6 +62,7 @@ function flowLegend() {
     line("vanishing", {}, `▽ vanishing, below ${number(VANISHING)}`),
     line("exploding", {}, `▲ exploding, above ${grouped(EXPLODING)}`),
     line("bad", {}, "NaN or ∞"),
+    state.lanes ? line("together", {}, "not known per head") : null,
     line("none", {}, "not computed"),
-  ];
+  ].filter(Boolean);
 }

@@ -52,16 +52,23 @@ function curve([first, ...rest]) {
 
 /** Norm of what flows back along links: of the largest, where several are drawn as one. */
 function normOfLinks(links) {
-  return links.reduce((norm, link) => largerNorm(norm, gradientOf(link)), null);
+  const whole = new Map(); // edge without parts for the heads → its links: all heads' together are the edge
+  let norm = null;
+  for (const link of links) {
+    const lane = laneOf(link), parts = link.edge.head_gradients;
+    if (!lane) norm = largerNorm(norm, link.edge.gradient);
+    else if (parts && parts.length === lane.attention.lanes.length) norm = largerNorm(norm, parts[lane.head]);
+    else whole.set(link.edge, (whole.get(link.edge) ?? new Set()).add(lane.head)); // keys may be shared by heads
+  }
+  for (const [edge, heads] of whole) if (heads.size === laneOf(links.find((l) => l.edge === edge)).attention.lanes.length) norm = largerNorm(norm, edge.gradient);
+  return norm;
 }
 
-/** Of one head's share, where the link is of one head; null where that was not computed. */
-function gradientOf({ from, to, edge }) {
-  const lane = from.head !== null ? from : to;
-  if (lane.head === null) return edge.gradient;
-  const all = edge.head_gradients;
-  return all && all.length === lane.attention.lanes.length ? all[lane.head] : null; // keys may be shared by heads
-}
+/** The end of a link that lies in a lane. */
+const laneOf = ({ from, to }) => (from.head !== null ? from : to.head !== null ? to : null);
+
+/** What was computed for all heads together only, among links of one head. */
+const normOfAll = (links) => links.reduce((norm, link) => largerNorm(norm, link.edge.gradient), null);
 
 function drawPath(path) {
   const { links, points } = path;
@@ -69,7 +76,9 @@ function drawPath(path) {
   const width = 1 + Math.min(4, 0.7 * Math.log10(Math.max(elements, 1)));
   const norm = normOfLinks(links);
   const verdict = state.gradients ? judge(norm) : null;
-  const line = drawing("path", { d: curve(points), class: "edge " + (verdict ? verdict.word : ""), "stroke-width": width.toFixed(1) });
+  const together = norm === null ? normOfAll(links) : null;
+  const word = verdict && together !== null ? "together" : verdict?.word ?? "";
+  const line = drawing("path", { d: curve(points), class: "edge " + word, "stroke-width": width.toFixed(1) });
   if (verdict && verdict.share !== null) line.style.stroke = flowColour(verdict.share);
   const group = drawing("g", { class: "link" }, line);
   group.path = path;
@@ -80,7 +89,8 @@ function drawPath(path) {
     group.append(head);
   }
   const slots = [...new Set(links.map((l) => `${vertexName(trace.vertices[l.edge.source])} → ${visible(l.edge.slot)}`))].slice(0, 4);
-  const flows = norm === null ? NOT_COMPUTED + (trace.steps.length ? " for this head alone" : "") : `norm of the gradient ${number(norm)}`;
+  const known = together === null ? NOT_COMPUTED : `gradient: not known per head; norm for all heads ${number(together)}`;
+  const flows = norm === null ? known : `norm of the gradient ${number(norm)}`;
   group.append(drawing("title", {}, `${slots.join(", ")}\n${shape(trace.vertices[links[0].edge.source].shape)}\n${flows}`));
   return group;
 }
@@ -433,6 +443,7 @@ function startGraph() {
   lanesBox.addEventListener("change", () => {
     state.lanes = lanesBox.checked;
     rebuild();
+    drawLegend();
   });
   $("leaves").checked = state.leaves;
   $("leaves").addEventListener("change", () => {
@@ -445,7 +456,10 @@ function startGraph() {
     drawLegend();
   });
   on("chosen searched stepped drawn", markGraph);
-  on("heads", rebuild);
+  on("heads", () => {
+    if (dealAnew()) restructure();
+    else rebuild();
+  });
   on("theme", () => drawGraph());
   build();
   openFirst();

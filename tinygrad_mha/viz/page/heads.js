@@ -1,15 +1,35 @@
 // The table of heads: what each does in numbers, to sort, to hide, to see alone.
 
 const share = (x) => (typeof x === "number" ? `${(100 * x).toFixed(0)} %` : number(x));
+
+/** Why a head lacks a number. */
+const lacking = (lane) => (lane.entropy === null ? "no softmax here" : "not self-attention");
+
+/** A number of a head, or a dash that says on pointing why there is none. */
+function measured(lane, name, words = number) {
+  return lane[name] === null ? element("span", { title: lacking(lane) }, "–") : words(lane[name]);
+}
+
+const namesOfAttentions = shortNames(trace.attentions.map(attentionName));
+
+/** Names without the parts at their end that all have, and never long: "blocks.0". */
+function shortNames(names) {
+  const parts = names.map((name) => name.split("."));
+  while (names.length > 1 && parts.every((p) => p.length > 1 && p[p.length - 1] === parts[0][parts[0].length - 1])) for (const p of parts) p.pop();
+  return parts.map((p) => p.join(".")).map((name) => (name.length > 16 ? name.slice(0, 6) + "…" + name.slice(-9) : name));
+}
+
+/** A head's name in a table, short where there is one attention only. */
+const headName = (a, l) => (trace.attentions.length > 1 ? `${namesOfAttentions[a.id]} · ` : "") + `head ${l.head + 1}`;
 const COLUMNS = [
-  ["head", (a, l) => a.id * 10000 + l.head, (a, l) => `${attentionName(a)}  head ${l.head + 1}`],
-  ["entropy", (a, l) => l.entropy],
-  ["peak", (a, l) => l.peak],
-  ["on itself", (a, l) => l.to_self, (a, l) => share(l.to_self)],
-  ["on the previous", (a, l) => l.to_previous, (a, l) => share(l.to_previous)],
-  ["on the first", (a, l) => l.to_first, (a, l) => share(l.to_first)],
-  ["‖contribution‖", (a, l) => l.contribution],
-  ["‖gradient‖", (a, l) => l.gradient, (a, l) => (l.gradient === null ? "not computed" : number(l.gradient))],
+  ["head", (a, l) => a.id * 10000 + l.head, headName],
+  ["entropy", (a, l) => l.entropy, (a, l) => measured(l, "entropy")],
+  ["peak", (a, l) => l.peak, (a, l) => measured(l, "peak")],
+  ["on itself", (a, l) => l.to_self, (a, l) => measured(l, "to_self", share)],
+  ["on the previous", (a, l) => l.to_previous, (a, l) => measured(l, "to_previous", share)],
+  ["on the first", (a, l) => l.to_first, (a, l) => measured(l, "to_first", share)],
+  ["contribution", (a, l) => l.contribution],
+  ["gradient", (a, l) => l.gradient, (a, l) => (l.gradient === null ? element("span", { title: NOT_COMPUTED }, "–") : number(l.gradient))],
 ];
 const allLanes = trace.attentions.flatMap((a) => a.lanes.map((l) => [a, l]));
 if (allLanes.some(([, l]) => typeof l.ablation === "number")) COLUMNS.push(["Δ loss if ablated", (a, l) => l.ablation]);
@@ -28,24 +48,30 @@ function drawTable() {
     return element("th", { scope: "col", "aria-sort": sorted ? (sorted > 0 ? "ascending" : "descending") : null },
       element("button", { type: "button", onclick: () => sortBy(k) }, name, element("span", { class: "arrow", "aria-hidden": "true" }, sorted > 0 ? " ▲" : sorted < 0 ? " ▼" : "")));
   });
-  const head = element("tr", {}, names[0], element("th", { scope: "col" }, "shown"), element("th", { scope: "col" }, element("span", { class: "unseen" }, "solo")), ...names.slice(1));
+  const head = element("tr", {}, names[0], element("th", { scope: "col" }, element("span", { class: "unseen" }, "shown")), element("th", { scope: "col" }, element("span", { class: "unseen" }, "solo")), ...names.slice(1));
   const largest = COLUMNS.map(([, value]) => Math.max(...allLanes.map((pair) => (typeof value(...pair) === "number" ? Math.abs(value(...pair)) : 0)), 1e-30));
   const body = rows.map(([a, l]) => {
     const key = laneKey(a, l.head);
     const cells = COLUMNS.map(([, value, words], k) => {
       const x = value(a, l);
-      if (k === 0) return element("th", { scope: "row", "--tone": tone(l.head) }, element("button", { type: "button", class: "toned", onclick: () => lookAtHead(a.id, l.head) }, words(a, l)));
+      if (k === 0) return element("th", { scope: "row", "--tone": tone(l.head) }, element("button", { type: "button", class: "toned", title: `${attentionName(a)}, head ${l.head + 1}`, onclick: () => lookAtHead(a.id, l.head) }, words(a, l)));
       return element("td", { "--share": typeof x === "number" ? ((100 * Math.abs(x)) / largest[k]).toFixed(0) + "%" : "0%" }, words ? words(a, l) : number(x));
     });
     const box = element("input", { type: "checkbox", "aria-label": `show head ${l.head + 1} of ${attentionName(a)}`, "data-lane": key, onchange: () => flip(key) });
-    box.checked = !state.hidden.has(key);
     const alone = element("button", { type: "button", "data-solo": key, "aria-label": `head ${l.head + 1} of ${attentionName(a)} alone`, onclick: () => solo(a, l) }, "solo");
-    return element("tr", { class: state.hidden.has(key) ? "off" : null }, cells[0], element("td", {}, box), element("td", {}, alone), ...cells.slice(1));
+    return element("tr", { "data-row": key }, cells[0], element("td", {}, box), element("td", {}, alone), ...cells.slice(1));
   });
-  const focus = document.activeElement?.dataset ?? {};
-  const back = focus.solo ? `[data-solo="${focus.solo}"]` : focus.lane && table.contains(document.activeElement) ? `input[data-lane="${focus.lane}"]` : null;
   table.replaceChildren(element("caption", { class: "unseen" }, "Heads in numbers"), element("thead", {}, head), element("tbody", {}, ...body));
-  if (back) table.querySelector(back)?.focus();
+  markTable();
+}
+
+/** Which heads are hidden. */
+function markTable() {
+  for (const row of $("head-table").tBodies[0].rows) {
+    const off = state.hidden.has(row.dataset.row);
+    row.classList.toggle("off", off);
+    row.querySelector("input").checked = !off;
+  }
   $("show-all").hidden = !state.hidden.size;
 }
 
@@ -75,6 +101,6 @@ function startHeads() {
     state.hidden.clear();
     tell("heads");
   });
-  on("heads", drawTable);
+  on("heads", markTable);
   drawTable();
 }

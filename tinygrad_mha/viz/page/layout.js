@@ -5,6 +5,7 @@
 const LAYOUT_BUDGET = 1500; // milliseconds; after that, groups are filled row by row
 const HEADER = 24; // height of an open group's title
 const MARGIN = 12;
+const BEND = 12; // between the title's line and the boxes, for paths from the title's right
 
 const arranged = new Map(); // key of a group → {print, made}: its last layout, while nothing in it changed
 const ruler = document.createElement("canvas").getContext("2d");
@@ -15,6 +16,9 @@ function widthOf(text, style) {
   ruler.font = `${style === "title" ? "600 12px" : "10.5px"} ${family}`;
   return ruler.measureText(text).width;
 }
+
+/** Where the words on an open group end. */
+const titleWidth = (item) => 23 + widthOf(titleOf(item), "title") * 1.06 + 8 + widthOf(noteOf(item), "note") * 1.06 + 8;
 
 /** Size of a closed item's box. */
 function boxOf(item) {
@@ -82,7 +86,7 @@ function arrange(group, levels, until, made = new Map()) {
     return { item, open, w: open ? Math.max(w, widthOf(title, "title") + widthOf(note, "note") + 60) : w, h, title, note };
   });
   const segments = [...(levels.get(group.key)?.values() ?? [])];
-  const print = nodes.map((n) => `${n.item.key} ${n.w} ${n.h}`).join() + segments.map((s) => s.key + s.links.length).join();
+  const print = nodes.map((n) => `${n.item.key} ${n.title} ${n.note} ${n.w} ${n.h}`).join() + segments.map((s) => s.key + s.links.length).join();
   const kept = arranged.get(group.key);
   if (kept && kept.print === print) {
     made.set(group.key, kept.made);
@@ -137,6 +141,7 @@ function byDagre(nodes, segments) {
   };
   return {
     at: (key) => graph.node(key),
+    reach: (key) => tall.get(Math.round(graph.node(key).y)) / 2,
     between: (s) => graph.edge(endKey(s.from), endKey(s.to), s.key).points.slice(1, -1).flatMap(straight),
   };
 }
@@ -163,6 +168,7 @@ function inRows(nodes, segments) {
   }
   return {
     at: (key) => places.get(key),
+    reach: () => 0,
     between: () => [],
   };
 }
@@ -172,28 +178,42 @@ function frame(group, nodes, segments, found, made, simple) {
   const outer = group.kind === "root";
   const lanes = nodes.map((n) => ({ ...n, x: found.at(n.item.key).x - n.w / 2, y: found.at(n.item.key).y - n.h / 2 }));
   const left = Math.min(0, ...lanes.map((n) => n.x)), top = Math.min(...lanes.map((n) => n.y));
-  const dx = MARGIN - left, dy = MARGIN - top + (outer ? 0 : HEADER);
+  const begins = new Set(segments.map((s) => s.from).filter((end) => typeof end === "string"));
+  const dx = MARGIN - left, dy = MARGIN - top + (outer ? 0 : HEADER + (begins.size ? BEND : 0));
   for (const n of lanes) {
     n.x += dx;
     n.y += dy;
   }
   const ends = segments.flatMap((s) => [s.from, s.to]).filter((end) => typeof end === "string");
-  const w = Math.max(...lanes.map((n) => n.x + n.w), ...ends.map((e) => found.at(e).x + dx)) + MARGIN;
-  const h = Math.max(...lanes.map((n) => n.y + n.h)) + MARGIN + (ends.some((e) => e.startsWith("out:")) ? 8 : 0);
   const ports = new Map(ends.map((e) => [e, found.at(e).x + dx]));
+  let free = outer ? 0 : titleWidth(group); // what comes in from above passes the title at its right
+  for (const end of [...begins].sort((a, b) => ports.get(a) - ports.get(b))) {
+    ports.set(end, Math.max(ports.get(end), free));
+    free = ports.get(end) + 8;
+  }
+  const w = Math.max(...lanes.map((n) => n.x + n.w), ...ports.values()) + MARGIN;
+  const h = Math.max(...lanes.map((n) => n.y + n.h)) + MARGIN + (ends.some((e) => e.startsWith("out:")) ? 8 : 0);
   const boxes = new Map(lanes.map((n) => [n.item.key, n]));
-  const port = (end) => (typeof end === "string" ? [found.at(end)] : []); // straight through the border
+  // straight through the border, and through the title's line
+  const port = (end) => (typeof end === "string" ? [{ x: ports.get(end), y: begins.has(end) ? HEADER : found.at(end).y + dy }] : []);
   const twins = Map.groupBy(segments, pair); // x · x: side by side
   const edges = segments.map((segment) => {
-    const stops = [...port(segment.from), ...found.between(segment), ...port(segment.to)];
-    const inner = stops.map((p) => ({ x: p.x + dx, y: p.y + dy }));
+    const between = found.between(segment).map((p) => ({ x: p.x + dx, y: p.y + dy }));
+    const inner = [...port(segment.from), ...between, ...port(segment.to)];
     const beside = twins.get(pair(segment));
     const aside = 14 * (beside.indexOf(segment) - (beside.length - 1) / 2);
     const start = anchor(segment.from, "out:" + segment.value, true, aside, inner[0] ?? { x: found.at(endKey(segment.to)).x + dx });
     const end = anchor(segment.to, "in:" + segment.value, false, aside, inner[inner.length - 1] ?? { x: found.at(endKey(segment.from)).x + dx });
-    return { segment: { ...segment, aside }, points: [start, ...inner, end] };
+    return { segment: { ...segment, aside }, points: [start, ...clear(segment.from, start, 1), ...inner, ...clear(segment.to, end, -1), end] };
   });
   return { nodes: lanes, edges, ports, w, h, simple };
+
+  /** Beside a higher box, a path bends only where that has ended. */
+  function clear(end, { x, y }, down) {
+    if (typeof end === "string") return [];
+    const edge = found.at(end.key).y + dy + down * found.reach(end.key);
+    return down * (edge - y) > 1 ? [{ x, y: edge }] : [];
+  }
 
   function anchor(end, port, below, aside, towards) {
     if (typeof end === "string") return { x: ports.get(end), y: end.startsWith("in:") ? 0 : h };

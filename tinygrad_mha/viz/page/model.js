@@ -97,11 +97,12 @@ function leading(attention) {
 function lanes(attention, parent, make, homes) {
   const merge = attention.vertices.find((id) => trace.vertices[id].name === "merge_heads");
   const ends = new Set([attention.output, merge]);
+  dealt.set(attention, hiddenOf(attention));
   const alone = leading(attention);
   const others = attention.lanes.length - alone.size;
   const strip = others ? make("strip", `a${attention.id}more`, parent, { attention, count: others }) : null;
   for (const lane of attention.lanes) {
-    const group = make("lane", `a${attention.id}h${lane.head}`, alone.has(lane.head) ? parent : strip, { attention, head: lane.head });
+    const group = make("lane", laneItem(attention, lane.head), alone.has(lane.head) ? parent : strip, { attention, head: lane.head });
     for (const id of attention.vertices) {
       if (ends.has(id)) continue;
       homes[id].push(make("op", `${group.key}v${id}`, group, { vertex: id, head: lane.head, attention, first: id }));
@@ -110,6 +111,42 @@ function lanes(attention, parent, make, homes) {
   const sum = make("op", "v" + attention.output, parent, { vertex: attention.output, sum: attention, first: attention.output });
   for (const id of ends) homes[id]?.push(sum);
 }
+
+const laneItem = (attention, head) => `a${attention.id}h${head}`;
+
+/** Which heads of an attention the reader switched off, as a text to compare. */
+const hiddenOf = (attention) => attention.lanes.filter((l) => state.hidden.has(laneKey(attention, l.head))).map((l) => l.head).join();
+
+const dealt = new Map(); // attention → hiddenOf it, when its lanes were last put beside each other
+
+/** After heads were hidden or shown: lanes change places in the model as it is; false: it must be built anew. */
+function dealAnew() {
+  if (!state.lanes) return true;
+  for (const attention of trace.attentions) {
+    if (dealt.get(attention) === hiddenOf(attention)) continue;
+    const key = `a${attention.id}more`;
+    const groups = attention.lanes.map((l) => model.items.get(laneItem(attention, l.head)));
+    const old = model.items.get(key);
+    const tops = new Set([old, ...groups.filter((g) => g.parent !== old)].filter(Boolean));
+    const [parent, ...more] = new Set([...tops].map((item) => item.parent));
+    if (more.length) return false; // they were divided into runs
+    const alone = leading(attention);
+    const others = groups.filter((g) => !alone.has(g.head));
+    const strip = others.length ? { ...groups[0], kind: "strip", key, parent, head: null, children: others, count: others.length } : null;
+    for (const group of groups) group.parent = alone.has(group.head) ? parent : strip;
+    const lanes = [strip, ...groups.filter((g) => alone.has(g.head))].filter(Boolean);
+    const at = parent.children.findIndex((c) => tops.has(c));
+    parent.children = parent.children.filter((c) => !tops.has(c));
+    parent.children.splice(at, 0, ...lanes);
+    model.items.delete(key);
+    if (strip) model.items.set(key, strip);
+    dealt.set(attention, hiddenOf(attention));
+  }
+  return true;
+}
+
+/** How many heads of a strip the reader switched off. */
+const switchedOff = (strip) => strip.children.filter((c) => state.hidden.has(laneKey(strip.attention, c.head))).length;
 
 /** A value's shape with one head only: without its axis, or, before heads are split, with its columns. */
 function ofOneHead(v) {
@@ -298,7 +335,7 @@ function titleOf(item) {
     return visible(path || m.kind, 32);
   }
   if (item.kind === "lane") return `head ${item.head + 1}`;
-  if (item.kind === "strip") return `${many(item.count, "more head")}`;
+  if (item.kind === "strip") return many(item.count, switchedOff(item) === item.count ? "hidden head" : "more head");
   if (item.kind === "repeat") return `${titleOf(item.children[0])} … × ${item.count}`;
   if (item.kind === "run") return `${many(verticesOf(item).length, "operation")}`;
   if (item.sum) return item.sum.combined ? "Σᵢ W_o[:, i] hᵢ" : "[h₁, …, hₕ]";
@@ -316,7 +353,10 @@ function noteOf(item) {
     const lane = item.attention.lanes[item.head];
     return `‖out‖ ${number(lane.contribution)}`;
   }
-  if (item.kind === "strip") return "the smaller contributions";
+  if (item.kind === "strip") {
+    const off = switchedOff(item);
+    return off === item.count ? "switched off in the table" : (off ? `${off} hidden, and ` : "") + "the smaller contributions";
+  }
   if (item.kind === "repeat") return visible(trace.modules[item.children[0].module].kind, 32) + ", all alike";
   if (item.kind === "run") {
     const names = verticesOf(item).slice(0, 60).map((id) => visible(vertexName(trace.vertices[id]), 14));

@@ -53,6 +53,27 @@ function repaint() {
   tell("theme");
 }
 
+/** On paper everything is light, and all of the graph is seen. */
+function onPaper(printing) {
+  const root = document.documentElement;
+  if (printing === ("screen" in root.dataset)) return; // said twice: by the event and by the medium
+  if (printing) {
+    root.dataset.screen = root.dataset.theme;
+    setTheme("light");
+    repaint();
+    canvas.setAttribute("viewBox", `0 0 ${drawn.w} ${drawn.h}`);
+    world.removeAttribute("transform");
+    canvas.classList.remove("far");
+    $("grid").querySelectorAll("img").forEach(paint);
+  } else {
+    setTheme(root.dataset.screen);
+    delete root.dataset.screen;
+    canvas.removeAttribute("viewBox");
+    repaint();
+    aim();
+  }
+}
+
 // ---- keys ----------------------------------------------------------------------------------
 
 function tabKey(tab, event) {
@@ -67,6 +88,7 @@ function tabKey(tab, event) {
 
 function key(event) {
   const target = event.target instanceof Element ? event.target : document.body;
+  if ($("help").open) return;
   if (event.altKey || event.metaKey || (event.ctrlKey && event.key !== "Enter")) return;
   if (target.matches("input:not([type=checkbox])")) {
     if (event.key === "Escape") target.blur();
@@ -138,6 +160,9 @@ function start() {
   $("help-button").addEventListener("click", () => $("help").showModal());
   $("help-close").addEventListener("click", () => $("help").close());
   document.addEventListener("keydown", key);
+  addEventListener("beforeprint", () => onPaper(true));
+  addEventListener("afterprint", () => onPaper(false));
+  matchMedia("print").addEventListener("change", (event) => onPaper(event.matches));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   new ResizeObserver(() => moveGlass()).observe(canvas);
 }

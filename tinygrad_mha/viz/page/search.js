@@ -39,8 +39,8 @@ function search() {
   found.at = -1;
   const wanted = question.match(/\bhead:(\d+)/i);
   const layer = question.match(/\blayer:(\w+)/i);
-  if (wanted || layer) showHeadOf(wanted, layer);
   const [first] = found.items;
+  if (first && (wanted || layer)) showHeadOf(wanted, layer);
   if (first) lookAt(shownAs(first).key);
   tellFound();
 }
@@ -57,10 +57,9 @@ function collect() {
 }
 
 function showHeadOf(head, layer) {
-  const attention = trace.attentions.find((a) => !layer || modulePath(a.module).split(".").includes(layer[1]));
-  if (!attention) return;
-  const last = attention.lanes.length - 1;
-  lookAtHead(attention.id, head ? Math.min(Math.max(Number(head[1]) - 1, 0), last) : 0);
+  const at = head ? Number(head[1]) - 1 : 0;
+  const attention = trace.attentions.find((a) => a.lanes[at] && (!layer || modulePath(a.module).split(".").includes(layer[1])));
+  if (attention) lookAtHead(attention.id, at);
 }
 
 function tellFound() {
