@@ -31,7 +31,7 @@ def test_only_numbers_make_tensors(data: Any) -> None:
 
 
 def test_ragged_lists_are_refused() -> None:
-    with pytest.raises(ValueError, match="inhomogeneous"):
+    with pytest.raises(ValueError, match="lists of different lengths"):
         tm.tensor([[1.0], [1.0, 2.0]])
 
 
