@@ -10,6 +10,9 @@ Work = Callable[[], object]
 #: Seconds; what is shorter is repeated until it takes so long. In less, the first few calls after
 #: the others' turn, whose code and data have left the caches, would make much of the time.
 BATCH = 2e-2
+#: Seconds between turns of several threads: those of the turn before spin so long, waiting for
+#: more, on a core that the next one needs.
+PAUSE = 0.1
 
 
 def alternate(works: list[Work], seconds: float, threads: int = 1) -> list[float]:
@@ -25,6 +28,9 @@ def alternate(works: list[Work], seconds: float, threads: int = 1) -> list[float
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or max(best) == float("inf"):
         for i, (work, count) in enumerate(zip(works, counts, strict=True)):
+            if threads > 1:
+                time.sleep(PAUSE)
+                end += PAUSE
             best[i] = min(best[i], _time(work, count, clock))
     return best
 
