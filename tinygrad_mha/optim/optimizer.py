@@ -109,11 +109,9 @@ class Optimizer:
     def _check(self, i: int, values: np.ndarray, gradient: np.ndarray) -> None:
         """Refuse what a kernel could not bring together: it trusts sizes and dtypes."""
         p = self.params[i]
-        known = {"its gradient": gradient, "what this optimizer remembers of it": None}
-        for row in self._memory[i]:
-            known["what this optimizer remembers of it"] = row
-        for what, array in known.items():
-            if array is not None and (array.size, array.dtype) != (values.size, values.dtype):
+        remembered = [("what this optimizer remembers of it", row) for row in self._memory[i]]
+        for what, array in [("its gradient", gradient), *remembered]:
+            if (array.size, array.dtype) != (values.size, values.dtype):
                 raise RuntimeError(
                     f"{type(self).__name__}: params[{i}] is {p.dtype} {p.shape}, but {what} is of "
                     f"{array.dtype} and has {array.size} elements; a parameter whose .data was "
