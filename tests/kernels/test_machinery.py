@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tinygrad_mha import kernels
-from tinygrad_mha.kernels import threads
+from tinygrad_mha.kernels import team
 
 PRODUCT = """
 import numpy as np, tinygrad_mha as tm
@@ -288,7 +288,7 @@ def test_an_error_in_a_threads_share_is_raised() -> None:
     kernels.set_num_threads(3)
     try:
         with pytest.raises(ZeroDivisionError):
-            threads.over_ranges(share, 9)
+            team.over_ranges(share, 9)
     finally:
         kernels.set_num_threads(before)
 

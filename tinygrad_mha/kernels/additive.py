@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .threads import get_num_threads, over_ranges
+from .team import over_ranges
+from .threads import get_num_threads
 
 Array = np.ndarray
 

@@ -26,7 +26,7 @@ class Quick(NamedTuple):
 
     matmul: Callable[..., bool]
     no_bias: np.ndarray
-    no_offsets: np.ndarray
+    alone: np.ndarray  # offsets of a single product, not to be shared: ``(0, most)``
     stacks: Callable[..., np.ndarray]  # multiplies stacks of matrices
 
 

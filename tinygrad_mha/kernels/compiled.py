@@ -21,13 +21,15 @@ from .backend import QUICK, Quick
 from .jit import name_of, source, target
 from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .shapes import check_product
-from .threads import get_num_threads, over_ranges
+from .team import over_ranges
+from .threads import get_num_threads
 
 Array = np.ndarray
 
-#: Below this many multiply-adds, or numbers, a second thread costs more than it saves.
-PARALLEL_PRODUCTS = matrix.SHORT
-PARALLEL_NUMBERS = 200_000
+#: Below this many multiply-adds, or numbers, a second thread costs more than it saves: one that
+#: is still awake pays from half as many, one that sleeps from twice as many.
+PARALLEL_PRODUCTS = 2**20
+PARALLEL_NUMBERS = 100_000
 
 _ONE = np.zeros((1, 3), np.int64)
 _UNUSED = {np.dtype(t): np.zeros((1, 1), t) for t in (np.float32, np.float64)}
@@ -208,7 +210,8 @@ def _quick(dtype: np.dtype[Any]) -> Quick:
     quick = QUICK["numba"].get(dtype)
     if quick is None:
         run = _kernel(matrix.matmul, dtype)
-        quick = Quick(run, np.zeros(0, dtype), _ONE[:0], matmul)
+        most = PARALLEL_PRODUCTS if get_num_threads() > 1 else 2**50
+        quick = Quick(run, np.zeros(0, dtype), np.empty((0, most), np.int64), matmul)
         QUICK["numba"][dtype] = quick
     return quick
 
@@ -249,6 +252,8 @@ def linear_gradients(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """dy · W, dyᵀ · x and Σ dy, as far as 0, 1 and 2 are wanted; of small matrices in one call."""
     dtype = dy.dtype
+    if get_num_threads() > 1 and dy.size * x.shape[1] >= PARALLEL_PRODUCTS:
+        return _linear_gradients(dy, x, weight, wanted)
     run = _kernel(matrix.linear_gradients, dtype)
     for_x, for_w, for_b = 0 in wanted, 1 in wanted, 2 in wanted
     none = _quick(dtype).no_bias
@@ -261,12 +266,17 @@ def linear_gradients(
         unused if dx is None else dx, unused if dw is None else dw, none if db is None else db,
         for_x, for_w, for_b,
     )  # fmt: skip
-    if done:
-        return dx, dw, db
+    return (dx, dw, db) if done else _linear_gradients(dy, x, weight, wanted)
+
+
+def _linear_gradients(
+    dy: Array, x: Array, weight: Array, wanted: Collection[int]
+) -> tuple[Array | None, Array | None, Array | None]:
+    """The same by a product for each, which several threads may share."""
     return (
-        matmul(dy, weight) if for_x else None,
-        matmul(dy.T, x) if for_w else None,
-        column_sums(dy) if for_b else None,
+        matmul(dy, weight) if 0 in wanted else None,
+        matmul(dy.T, x) if 1 in wanted else None,
+        column_sums(dy) if 2 in wanted else None,
     )
 
 

@@ -53,7 +53,6 @@ LATENCY = 4  # cycles from one multiply-add to the next that needs it
 DEPTH = 256  # of a block along k: 256 rows × 4 vectors of B are 64 kB, of the second-level cache
 HEIGHT = 96  # of a block of A
 SMALL = 300 * 1024  # elements of B below which it is read in place
-SHORT = 8_000_000  # products of numbers below which a second thread costs more than it saves
 
 
 @inner
@@ -253,7 +252,8 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
         B is ``(m, k)``.
     offsets : array of int64
         ``(items, 3)``: where each item's A, B and C begin, in elements from the first's. If
-        empty there is one item, of which nothing has been checked.
+        empty there is one item, of which nothing has been checked; then ``(0, most)``, where
+        `most` is the work, in products of numbers, from which several threads share it.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     if items == 0:
         if (
             inside != depth
-            or not 0 < rows * depth * columns < SHORT
+            or not 0 < rows * depth * columns < offsets.shape[1]
             or (has_bias and columns > 1 and bias.strides[0] != size)
             or not (_counts(A.strides[0], size, rows) and _counts(A.strides[1], size, depth))
             or not (_counts(b0, size, depth) and _counts(b1, size, columns))

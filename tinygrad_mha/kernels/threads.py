@@ -1,32 +1,31 @@
 """Threads: how many, and how work is shared among them.
 
-Kernels are serial and release the interpreter lock; what is large is cut into
-ranges of rows, one per thread. So there is no parallel version of a kernel to
-compile, no OpenMP that a fork could break, and calls from several Python threads
-at once are nothing special: while one is inside a kernel, others run Python or are
-inside kernels too. A kernel keeps nothing from one call to the next, and what is
-remembered around it (which kernels are compiled, where the matrices of a stack
-begin) is written in one step and never changed; nothing here leans on the lock, so
-an interpreter without one may do the same. Two threads that write to one array are
-the caller's business, as with NumPy.
+Kernels are serial and release the interpreter lock; what is large is cut into ranges of
+rows, one per thread (:mod:`.team`). So there is no parallel version of a kernel to compile,
+no OpenMP that a fork could break, and calls from several Python threads at once are nothing
+special: while one is inside a kernel, others run Python or are inside kernels too. A kernel
+keeps nothing from one call to the next, and what is remembered around it (which kernels are
+compiled, where the matrices of a stack begin) is written in one step and never changed;
+nothing here leans on the lock, so an interpreter without one may do the same. Two threads
+that write to one array are the caller's business, as with NumPy.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+
+from .backend import QUICK
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows do not pin processes
         return os.cpu_count() or 1
 
 
-_threads = _cores()
-_pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process, threads, pool
+_threads = cores()
 
 
 def get_num_threads() -> int:
@@ -67,37 +66,5 @@ def set_num_threads(n: int) -> None:
     if n < 1:
         raise ValueError(f"set_num_threads: n is {n}, expected at least 1")
     _threads = int(n)
-
-
-def _executor() -> ThreadPoolExecutor:
-    """Return the pool of this process; a forked child has the object but not its threads."""
-    global _pool
-    if _pool is None or _pool[:2] != (os.getpid(), _threads):
-        workers = max(1, _threads - 1)
-        _pool = (os.getpid(), _threads, ThreadPoolExecutor(workers, "tinygrad_mha"))
-    return _pool[2]
-
-
-def over_ranges(run: Callable[[int, int], object], count: int, multiple: int = 1) -> None:
-    """Call ``run(start, stop)`` on ranges that together cover ``0 … count``, one per thread.
-
-    Parameters
-    ----------
-    run : callable
-        Releases the interpreter lock for most of its time.
-    count : int
-        How many rows there are.
-    multiple : int, default 1
-        Ranges begin at multiples of it.
-    """
-    share = -(-count // (_threads * multiple)) * multiple
-    cuts = list(range(0, count, share))
-    if len(cuts) <= 1:
-        run(0, count)
-        return
-    pool = _executor()
-    futures = [pool.submit(run, cut, min(cut + share, count)) for cut in cuts[1:]]
-    run(0, share)
-    wait(futures)
-    for future in futures:
-        future.result()
+    for quick in QUICK.values():  # how much one thread does alone has changed
+        quick.clear()

@@ -1,0 +1,183 @@
+"""The threads that share what is large, and how one of them is told and heard.
+
+A second thread pays only if handing it work costs less than the work. Asleep, it takes
+some 25 µs to begin, so whoever waits here first stays awake for a moment, outside the
+interpreter lock: the next large operation of a training step comes sooner than that, and
+finds it after about 3 µs. And it runs on another core than the one that called: left
+alone, the system likes to wake a thread where its waker runs, and moves it away only
+when both have taken turns for milliseconds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from .backend import state
+from .threads import cores, get_num_threads
+
+#: How often a waiting thread looks before it sleeps; some 50 µs.
+LOOKS = 2000
+AFTER = 40
+
+Work = Callable[[int, int], object]
+Watch = Callable[[np.ndarray, int, int, int], object]
+
+
+class _Mail:
+    """What one thread hands to another, which waits for it: awake at first, then asleep."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        self._watch, self._things = watch, SimpleQueue[Any]()
+        self._counter = np.zeros(1, np.int64)
+        self._sent = self._got = 0
+
+    def put(self, thing: object) -> None:
+        self._things.put(thing)
+        self._counter[0] = self._sent = self._sent + 1
+
+    def get(self) -> Any:
+        if self._watch is not None:
+            self._watch(self._counter, self._got, LOOKS, AFTER)
+        self._got += 1
+        return self._things.get()
+
+
+class _Worker(threading.Thread):
+    """A thread that runs what it is given, on another core than whoever gives it."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        super().__init__(name="tinygrad_mha", daemon=True)
+        self.orders, self.results = _Mail(watch), _Mail(watch)
+        self._avoided = -1
+        self.start()
+
+    def run(self) -> None:
+        while (order := self.orders.get()) is not None:
+            work, start, stop = order
+            error = None
+            try:
+                work(start, stop)
+            except BaseException as raised:
+                error = raised
+            del order, work  # while it waits it keeps no arrays
+            self.results.put(error)
+
+    def avoid(self, core: int) -> None:
+        """Run on any core that the process may use but this one."""
+        if core != self._avoided:
+            self._avoided = core
+            others = os.sched_getaffinity(0) - {core}
+            if others and self.native_id:
+                os.sched_setaffinity(self.native_id, others)
+
+
+def _current_core() -> Callable[[], int] | None:
+    """Return what tells where the calling thread runs; None where a thread cannot be placed."""
+    if not sys.platform.startswith("linux"):
+        return None
+    tell = getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+    if tell is not None:
+        tell.argtypes, tell.restype = (), ctypes.c_int
+    return tell
+
+
+_core = _current_core()
+_team: list[_Worker] = []
+_busy = threading.Lock()
+
+
+def _assemble(threads: int) -> list[_Worker]:
+    """Return all but the calling thread."""
+    if len(_team) != threads - 1:
+        dismiss()
+        watch = _watch() if threads <= cores() else None  # it takes a core from whoever works
+        _team.extend(_Worker(watch) for _ in range(threads - 1))
+    return _team
+
+
+def _watch() -> Watch | None:
+    """Return how to wait awake; None where nothing is compiled."""
+    if state.name == "numpy":
+        return None
+    from .awake import watcher
+
+    return watcher()
+
+
+def dismiss() -> None:
+    """Let the threads end, once they have done what they were given."""
+    for worker in _team:
+        worker.orders.put(None)
+    _team.clear()
+
+
+@atexit.register
+def _leave() -> None:
+    """Wait for the threads: the interpreter must not go while one of them is on its way back."""
+    workers = _team[:]
+    dismiss()
+    for worker in workers:
+        worker.join()
+
+
+def _forget() -> None:
+    """Begin anew in a forked child, which has this module's objects but not its threads."""
+    global _busy
+    _team.clear()
+    _busy = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def over_ranges(run: Work, count: int, multiple: int = 1) -> None:
+    """Call ``run(start, stop)`` on ranges that together cover ``0 … count``, one per thread.
+
+    While the team works for one thread, others that ask for it run their ranges one after the
+    other, so that what comes out does not depend on who else is at work.
+
+    Parameters
+    ----------
+    run : callable
+        Releases the interpreter lock for most of its time.
+    count : int
+        How many rows there are.
+    multiple : int, default 1
+        Ranges begin at multiples of it.
+    """
+    threads = get_num_threads()
+    share = -(-count // (threads * multiple)) * multiple
+    if share >= count or not _busy.acquire(blocking=False):
+        for start in range(0, count, share):
+            run(start, min(start + share, count))
+        return
+    try:
+        core = _core() if _core else -1
+        called = []
+        for worker, start in zip(_assemble(threads), range(share, count, share), strict=False):
+            if core >= 0:
+                worker.avoid(core)
+            worker.orders.put((run, start, min(start + share, count)))
+            called.append(worker)
+        try:
+            run(0, share)
+        finally:
+            errors = [worker.results.get() for worker in called]
+    except BaseException:  # perhaps while it waited: answers may still be on their way
+        dismiss()
+        raise
+    finally:
+        _busy.release()
+    for error in errors:
+        if error is not None:
+            raise error
