@@ -7,6 +7,9 @@ import platform
 import subprocess
 import sys
 import threading
+import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +294,92 @@ def test_an_error_in_a_threads_share_is_raised() -> None:
             team.over_ranges(share, 9)
     finally:
         kernels.set_num_threads(before)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(3)
+    yield
+    kernels.set_num_threads(before)
+
+
+def test_ranges_cover_everything_once_and_start_at_multiples(three_threads: None) -> None:
+    for count in (0, 1, 5, 6, 7, 12, 13, 100):
+        ranges: list[tuple[int, int]] = []
+        team.over_ranges(lambda i, j, into=ranges: into.append((i, j)), count, 6)
+        assert [i for r in sorted(ranges) for i in range(*r)] == [*range(count)]
+        assert all(start % 6 == 0 for start, _ in ranges)
+
+
+def test_while_the_team_works_others_run_the_same_ranges_themselves(three_threads: None) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    ranges: list[tuple[int, int]] = []
+
+    def busy(start: int, stop: int) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    other = threading.Thread(target=lambda: team.over_ranges(busy, 3))
+    other.start()
+    assert begun.wait(60)
+    team.over_ranges(lambda i, j: ranges.append((i, j)), 9)
+    go_on.set()
+    other.join()
+    assert ranges == [(0, 3), (3, 6), (6, 9)]
+
+
+def test_who_works_keeps_nothing_afterwards(three_threads: None) -> None:
+    class Held:
+        pass
+
+    held = Held()
+    left = weakref.ref(held)
+    team.over_ranges(lambda i, j, held=held: None, 9)
+    del held
+    deadline = time.monotonic() + 60
+    while left() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert left() is None
+
+
+def test_after_an_interrupt_the_team_is_a_new_one(three_threads: None) -> None:
+    def interrupted(start: int, stop: int) -> None:
+        if start == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        team.over_ranges(interrupted, 9)
+    done: list[int] = []
+    team.over_ranges(lambda i, j: done.append(j - i), 9)
+    assert sum(done) == 9
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be placed here")
+def test_whoever_is_called_runs_on_another_core(three_threads: None) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is one core only")
+    allowed: dict[int, set[int]] = {}
+
+    def look(start: int, stop: int) -> None:
+        allowed[start] = os.sched_getaffinity(0)
+        time.sleep(0.05)  # so that nobody else takes the other ranges over
+
+    team.over_ranges(look, 9)
+    for start in (3, 6):
+        assert len(allowed[start]) == len(allowed[0]) - 1
+
+
+def test_a_process_ends_while_its_threads_still_wait_awake() -> None:
+    done = run(
+        "import numpy as np\n"
+        "from tinygrad_mha import kernels\n"
+        "kernels.set_num_threads(2)\n"
+        "a = np.ones((512, 512), np.float32)\n"
+        "for _ in range(3): kernels.matmul(a, a)\n"
+        "print(0, kernels.matmul(a, a)[0, 0])\n"
+    )
+    assert numbers(done) == [0, 512]
 
 
 def test_number_of_threads_is_checked() -> None:

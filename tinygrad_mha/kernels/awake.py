@@ -25,7 +25,7 @@ def _look(typing: Any, counter: Any) -> Any:
             call(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
         integer = ir.IntType(64)
         first = ir.Constant(integer, 0)
-        value = builder.load(pointer_to(context, builder, counter, *arguments, first, integer))
+        value = builder.load(pointer_to(context, builder, counter, arguments[0], first, integer))
         value.volatile = True  # or it would be read once, before the loop
         return value
 

@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,7 @@ from .backend import state
 from .threads import cores, get_num_threads
 
 #: How often a waiting thread looks before it sleeps; some 50 µs.
-LOOKS = 2000
-AFTER = 40
+LOOKS, AFTER = 8000, 40
 
 Work = Callable[[int, int], object]
 Watch = Callable[[np.ndarray, int, int, int], object]
@@ -47,8 +46,16 @@ class _Mail:
     def get(self) -> Any:
         if self._watch is not None:
             self._watch(self._counter, self._got, LOOKS, AFTER)
-        self._got += 1
-        return self._things.get()
+        thing = self._things.get()
+        self._got = self._sent
+        return thing
+
+    def take_back(self) -> Any:
+        """Return what was put in last if nobody has got it yet; else None."""
+        try:
+            return self._things.get_nowait()
+        except Empty:
+            return None
 
 
 class _Worker(threading.Thread):
@@ -70,6 +77,16 @@ class _Worker(threading.Thread):
                 error = raised
             del order, work  # while it waits it keeps no arrays
             self.results.put(error)
+
+    def answer(self) -> BaseException | None:
+        """Wait for what it was given; if it has not even begun, do that here."""
+        late = self.orders.take_back()
+        if late is None:
+            error: BaseException | None = self.results.get()
+            return error
+        work, start, stop = late
+        work(start, stop)
+        return None
 
     def avoid(self, core: int) -> None:
         """Run on any core that the process may use but this one."""
@@ -123,10 +140,10 @@ def dismiss() -> None:
 @atexit.register
 def _leave() -> None:
     """Wait for the threads: the interpreter must not go while one of them is on its way back."""
-    workers = _team[:]
     dismiss()
-    for worker in workers:
-        worker.join()
+    for thread in threading.enumerate():
+        if isinstance(thread, _Worker):
+            thread.join()
 
 
 def _forget() -> None:
@@ -156,23 +173,20 @@ def over_ranges(run: Work, count: int, multiple: int = 1) -> None:
         Ranges begin at multiples of it.
     """
     threads = get_num_threads()
-    share = -(-count // (threads * multiple)) * multiple
+    share = max(1, -(-count // (threads * multiple))) * multiple
     if share >= count or not _busy.acquire(blocking=False):
         for start in range(0, count, share):
             run(start, min(start + share, count))
         return
+    core = _core() if _core else -1
     try:
-        core = _core() if _core else -1
-        called = []
-        for worker, start in zip(_assemble(threads), range(share, count, share), strict=False):
+        workers = _assemble(threads)[: -(-count // share) - 1]
+        for i, worker in enumerate(workers, 1):
             if core >= 0:
                 worker.avoid(core)
-            worker.orders.put((run, start, min(start + share, count)))
-            called.append(worker)
-        try:
-            run(0, share)
-        finally:
-            errors = [worker.results.get() for worker in called]
+            worker.orders.put((run, i * share, min((i + 1) * share, count)))
+        run(0, share)
+        errors = [worker.answer() for worker in workers]
     except BaseException:  # perhaps while it waited: answers may still be on their way
         dismiss()
         raise
