@@ -29,7 +29,14 @@ from .attentions import (
 from .backend import BACKENDS, backend, use_backend
 from .dispatch import on_compile
 from .norms import layer_norm, layer_norm_backward
-from .products import column_sums, embedding_backward, linear, linear_gradients, matmul
+from .products import (
+    column_sums,
+    embedding_backward,
+    linear,
+    linear_gradients,
+    matmul,
+    small_product,
+)
 from .softmaxes import (
     cross_entropy,
     cross_entropy_backward,
@@ -76,6 +83,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "silu_backward",
+    "small_product",
     "softmax",
     "softmax_backward",
     "tanh",

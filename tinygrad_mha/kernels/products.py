@@ -15,6 +15,21 @@ from .shapes import check_fit, check_product
 Array = np.ndarray
 
 
+def small_product(a: Array, b: Array) -> Array | None:
+    """a · b of two matrices, where that is one call of a kernel; else None, whatever they are.
+
+    The kernel looks at the shapes itself, and declines if need be: in Python that would take
+    longer than a small product does.
+    """
+    dtype = a.dtype
+    quick = state.quick.get(dtype)
+    if quick is None or b.dtype is not dtype or not a.ndim == 2 == b.ndim:
+        return None
+    run, none, alone, _ = quick
+    product: Array = empty((len(a), b.shape[1]), dtype)
+    return product if run(a, b, product, none, False, alone) else None
+
+
 def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     """Matrix product over the last two axes; axes before them broadcast.
 

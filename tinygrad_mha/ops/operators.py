@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..engine import Op, Tensor
+from ..engine.modes import thread
 from ..engine.tensor import weak
 from .elementwise import (
     abs,
@@ -61,6 +63,27 @@ def _forward(operation: Op[Any]) -> Callable[[Any, Any], Any]:
     return method
 
 
+_general_matmul = _forward(matmul)
+
+
+def _matmul(self: Tensor, other: Any) -> Any:
+    """``a @ b``; what is not recorded goes to the kernel without the steps that recording needs.
+
+    Of a product of 8 × 8 matrices, those would be most of the time.
+    """
+    if isinstance(other, Tensor):
+        if self._view is not None:
+            self.refresh()
+        if other._view is not None:
+            other.refresh()
+        wanted = self._requires_grad or other._requires_grad
+        if not (wanted and thread.modes.grad_enabled):
+            product = kernels.small_product(self.data, other.data)
+            if product is not None:
+                return Tensor(product)
+    return _general_matmul(self, other)
+
+
 def _reflected(operation: Op[Any]) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, _OPERANDS):
@@ -81,6 +104,7 @@ def attach(tensor: type[Tensor]) -> None:
     """Give the class its operators. Tensors stay hashable, by identity."""
     for name, operation in {**_BINARY, **_COMPARISONS}.items():
         setattr(tensor, f"__{name}__", _forward(operation))
+    setattr(tensor, "__matmul__", _matmul)  # noqa: B010
     for name, operation in _BINARY.items():
         setattr(tensor, f"__r{name}__", _reflected(operation))
     for name, operation in _UNARY.items():
