@@ -37,6 +37,7 @@ from .simd import (
     load_first,
     load_row,
     memory,
+    prefetch,
     read,
     size_of,
     splat,
@@ -72,6 +73,10 @@ def _tile6(A, a, ar, ac, rows, B, b, br, C, c, cr, depth, start, more):  # type:
     # below the last row there is none: it is taken once more, and not stored
     r1, r2, r3 = min(1, rows - 1) * ar, min(2, rows - 1) * ar, min(3, rows - 1) * ar
     r4, r5 = min(4, rows - 1) * ar, min(5, rows - 1) * ar
+    if depth > 64:  # by the time that they are to be added to, they have come
+        for i in range(rows):
+            for j in range(len(start)):
+                prefetch(C, c + i * cr + j * lanes_of(C))
     c0 = c1 = c2 = c3 = c4 = c5 = start
     for k in range(depth):
         row = load_row(B, b + k * br, start)

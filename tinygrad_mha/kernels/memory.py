@@ -76,6 +76,20 @@ def load_first_like(typing: Any, array: Any, offset: Any, count: Any, rest: Any)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing: Any, array: Any, offset: Any) -> Any:
+    """Ask for the memory `offset` elements after the array's first, to be written to soon."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = pointer_to(context, builder, array, *arguments, ir.IntType(8))
+        word = ir.IntType(32)
+        how = [ir.Constant(word, n) for n in (1, 3, 1)]  # to write, to all caches, data
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *how])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def store(typing: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a vector, `offset` elements after the array's first."""
 
