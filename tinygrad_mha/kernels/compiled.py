@@ -18,7 +18,7 @@ from numba import types
 from . import ahead, elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
-from .jit import name_of, source, target
+from .jit import name_of, no_collection, source, target
 from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .shapes import check_product
 from .threads import get_num_threads, over_ranges
@@ -122,7 +122,8 @@ def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
         ahead.wait_for(name_of(dispatcher))
         number = types.float32 if dtype == np.float32 else types.float64
         signature = _SIGNATURES[dispatcher](number)
-        dispatcher.compile(signature)
+        with no_collection():
+            dispatcher.compile(signature)
         run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
     return run
 
