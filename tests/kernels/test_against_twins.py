@@ -385,7 +385,7 @@ def test_attention_and_its_gradients(case: Any, dtype: Any, rng: Any) -> None:
     # heads split off a wider axis: not consecutive
     v = np.repeat(v, 2, -1)[..., ::2]
     dout = rng.standard_normal((*batch, length, deep)).astype(dtype)
-    for limits in restrictions(batch, length, keys, rng, dtype):
+    for limits in restrictions(np.broadcast_shapes(*batches[:2]), length, keys, rng, dtype):
         true = [x.astype(np.float64) for x in (q, k, v, dout)]
         exact = {**limits, "scale": 0.3}
         if "bias" in exact:
@@ -394,9 +394,13 @@ def test_attention_and_its_gradients(case: Any, dtype: Any, rng: Any) -> None:
         with kernels.use_backend("numpy"):
             true_out, true_lse = kernels.attention(*true[:3], **exact)
             wanted = kernels.attention_backward(true[3], *true[:3], true_out, true_lse, **exact)
+            true_weights = kernels.attention_weights(*true[:2], **exact)
         close(out, true_out, dtype)
         close(lse, true_lse, dtype)
         assert not out[np.isneginf(true_lse)].any()
+        weights = kernels.attention_weights(q, k, **limits, scale=0.3)
+        close(weights, true_weights, dtype)
+        assert np.array_equal(weights == 0, true_weights == 0)
         grown = kernels.attention_backward(dout, q, k, v, out, lse, **limits, scale=0.3)
         again = kernels.attention_backward(dout, q, k, v, out, lse, **limits, scale=0.3)
         for mine, other, twin in zip(grown, again, wanted, strict=True):
@@ -412,6 +416,7 @@ def test_attention_of_nothing(shape: Any) -> None:
     out, lse = kernels.attention(q, k, k, scale=1.0)
     assert out.shape == (batch, length, width)
     assert not out.any()
+    assert kernels.attention_weights(q, k, scale=1.0).shape == (batch, length, keys)
     grown = kernels.attention_backward(out, q, k, k, out, lse, scale=1.0)
     assert [d.shape for d in grown] == [q.shape, k.shape, k.shape]
 
@@ -422,6 +427,9 @@ def test_attention_passes_on_what_is_not_a_number(value: float) -> None:
     q[0, 3, 1] = value
     keys = np.ones((2, 30, 4), np.float32)
     out, _ = kernels.attention(q, keys, keys, scale=1.0)
+    weights = kernels.attention_weights(q, keys, scale=1.0)
+    assert np.isnan(weights[0, 3]).all()
+    assert not np.isnan(np.delete(weights[0], 3, 0)).any()
     assert np.isnan(out[0, 3]).all()
     assert np.isfinite(np.delete(out[0], 3, 0)).all()
 

@@ -45,6 +45,10 @@ FRONTS: dict[str, Any] = {
         lambda q, k, v, bias: kernels.attention(q, k, v, bias=bias, scale=0.5),
         [(3, 3, 4), (3, 6, 4), (3, 6, 5), (3, 6)],
     ),
+    "attention_weights": (
+        lambda q, k, bias: kernels.attention_weights(q, k, bias=bias, scale=0.5),
+        [(3, 3, 4), (3, 6, 4), (3, 6)],
+    ),
     "attention_backward": (
         lambda q, k, v, dout, out, lse, bias: kernels.attention_backward(
             dout, q, k, v, out, lse, bias=bias, scale=0.5

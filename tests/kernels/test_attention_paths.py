@@ -12,6 +12,7 @@ import pytest
 import tinygrad_mha as tm
 from tests.support.cases import CASES, Case, assert_close
 from tinygrad_mha import kernels
+from tinygrad_mha.viz.replay import ancestors
 from tinygrad_mha.viz.unfold import unfold
 
 attend = tm.nn.functional.scaled_dot_product_attention
@@ -147,6 +148,47 @@ def test_additive_scores_block_by_block(
         wanted = (kernels.additive_scores(q, k, w), *kernels.additive_scores_backward(dy, q, k, w))
     for a, b in zip((found, *gradients), wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("limit", [{}, {"is_causal": True}, {"mask": tm.Tensor(SOME[:5, :5])}])
+def test_weights_of_ones_own_are_those_of_each_head(limit: dict[str, Any]) -> None:
+    """Output and weights in one pass, or head by head: numbers, first and second derivatives."""
+    mha, x = tm.nn.MultiHeadAttention(6, 2).double(), tm.randn(2, 5, 6).double()
+    x.requires_grad_()
+    found = []
+    for method in ("fused", "formula"):
+        mha.method = method
+        out, weights = mha(x, need_weights=True, **limit)
+        if method == "fused":
+            assert weights.grad_fn.name == "self_attention_weights"
+        loss = (out * out).sum() + (weights * weights).sum()
+        first = tm.autograd.grad(loss, [x, *mha.parameters()], create_graph=True)
+        second = tm.autograd.grad((first[0] * first[0]).sum(), [x, mha.W_q])
+        found.append([out, weights, *first, *second])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_asking_for_the_weights_changes_nothing(others: bool) -> None:
+    mha, x = tm.nn.MultiHeadAttention(6, 2, dropout=0.5), tm.randn(2, 5, 6)
+    given = (x, tm.randn(2, 7, 6)) if others else (x,)
+    tm.manual_seed(0)
+    alone = mha(*given)
+    tm.manual_seed(0)
+    out, weights = mha(*given, need_weights=True)
+    assert np.array_equal(alone.data, out.data)
+    np.testing.assert_allclose(weights.data.sum(-1), 1, rtol=1e-6)  # before dropout
+
+
+def test_steps_that_two_results_share_are_shown_once() -> None:
+    mha, x = tm.nn.MultiHeadAttention(6, 2), tm.randn(2, 5, 6)
+    out, weights = unfold(list(mha(x, need_weights=True)))
+    names = [node.op.name for node in ancestors([out, weights])]
+    assert [names.count(name) for name in ("linear", "dot_scores", "softmax")] == [4, 1, 1]
+    # another call has steps of its own, though it computes the same
+    apart = unfold([mha(x), mha(x)])
+    assert [node.op.name for node in ancestors(apart)].count("dot_scores") == 2
 
 
 @pytest.mark.skipif(kernels.backend() == "numpy", reason="the twins go through whole matrices")

@@ -85,6 +85,7 @@ for dtype in (np.float32, np.float64):
                       {"causal": True}):
             out, lse = kernels.attention(q, k, v, scale=0.5, **extra)
             kernels.attention_backward(dout, q, k, v, out, lse, scale=0.5, **extra)
+            kernels.attention_weights(q, k, scale=0.5, **extra)
         done += 1
 print(done)
 """

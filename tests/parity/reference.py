@@ -85,9 +85,9 @@ def _additive_scores(torch: Any, query: Any, key: Any, weight: Any) -> Any:
     return torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ weight
 
 
-def _attention(
-    torch: Any, query: Any, key: Any, value: Any, mask: Any = None, scale: float | None = None,
-    is_causal: bool = False, dropout: float = 0.0, seed: int = 0,
+def _dot_weights(
+    torch: Any, query: Any, key: Any, mask: Any = None, scale: float | None = None,
+    is_causal: bool = False,
 ) -> Any:  # fmt: skip
     scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
     seen = torch.ones(scores.shape[-2:], dtype=torch.bool)
@@ -98,7 +98,14 @@ def _attention(
     elif mask is not None:
         seen = seen & ~mask.isneginf()
         scores = scores + mask.nan_to_num(neginf=0.0).to(scores.dtype)
-    weights = _masked_softmax(torch, scores, seen)
+    return _masked_softmax(torch, scores, seen)
+
+
+def _attention(
+    torch: Any, query: Any, key: Any, value: Any, mask: Any = None, scale: float | None = None,
+    is_causal: bool = False, dropout: float = 0.0, seed: int = 0,
+) -> Any:  # fmt: skip
+    weights = _dot_weights(torch, query, key, mask, scale, is_causal)
     if dropout:
         kept = torch.as_tensor(kernels.kept(tuple(weights.shape), dropout, seed))
         weights = weights * kept / (1 - dropout)
@@ -109,11 +116,19 @@ def _self_attention(
     torch: Any, x: Any, W_q: Any, W_k: Any, W_v: Any, b_q: Any, b_k: Any, b_v: Any,
     *mask: Any, **how: Any,
 ) -> Any:  # fmt: skip
-    def heads(W: Any, b: Any) -> Any:
-        y = torch.einsum("ntd,hpd->nhtp", x, W)
-        return y if b is None else y + b[:, None]
+    views = (_heads(torch, x, *pair) for pair in ((W_q, b_q), (W_k, b_k), (W_v, b_v)))
+    return _attention(torch, *views, *mask, **how)
 
-    return _attention(torch, heads(W_q, b_q), heads(W_k, b_k), heads(W_v, b_v), *mask, **how)
+
+def _heads(torch: Any, x: Any, W: Any, b: Any) -> Any:
+    y = torch.einsum("ntd,hpd->nhtp", x, W)
+    return y if b is None else y + b[:, None]
+
+
+def _self_attention_weights(
+    torch: Any, x: Any, W_q: Any, W_k: Any, b_q: Any, b_k: Any, *mask: Any, **how: Any
+) -> Any:
+    return _dot_weights(torch, _heads(torch, x, W_q, b_q), _heads(torch, x, W_k, b_k), *mask, **how)
 
 
 def _combine_heads(torch: Any, x: Any, weight: Any, bias: Any) -> Any:
@@ -161,6 +176,8 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "additive_scores": _additive_scores,
     "attention": _attention,
     "self_attention": _self_attention,
+    "dot_weights": _dot_weights,
+    "self_attention_weights": _self_attention_weights,
     "combine_heads": _combine_heads,
     "bernoulli_nll": lambda torch, x, target: torch.nn.functional.binary_cross_entropy(
         x, target, reduction="none"

@@ -359,6 +359,34 @@ class Op(Generic[P]):
             result._view = View.of(inputs[0], self, params, out)
         return result
 
+    def known(self, found: Any, *args: Any) -> Tensor:
+        """Record the operation with what its forward would return: one pass gave it to several.
+
+        Parameters
+        ----------
+        found
+            The output, and the extras where there are such.
+        *args
+            All that the forward takes, in its order.
+        """
+        inputs, params, modes = args[: self._count], args[self._count :], thread.modes
+        out, *extras = found if self.extras else (found,)
+        sources: list[Any] = []
+        wanted: list[int] = []
+        for i, value in enumerate(inputs):
+            if isinstance(value, Tensor) and value._view is not None:
+                value.refresh()
+            if isinstance(value, Tensor) and value._requires_grad:
+                wanted.append(i)
+                sources.append(value._grad_fn or value)
+            else:
+                sources.append(plain(value))
+        if not wanted or not modes.grad_enabled:
+            return Tensor(out)
+        arrays = [plain(value) for value in inputs]
+        saved = self.save(arrays, params, out, tuple(extras)) if self.saved_names else ()
+        return Tensor(out, True, Node(self, sources, wanted, params, saved, out, modes))
+
     def save(
         self,
         arrays: list[Any],

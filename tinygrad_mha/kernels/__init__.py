@@ -24,6 +24,7 @@ from .attentions import (
     additive_scores_backward,
     attention,
     attention_backward,
+    attention_weights,
     kept,
 )
 from .backend import BACKENDS, backend, use_backend
@@ -56,6 +57,7 @@ __all__ = [
     "additive_scores_backward",
     "attention",
     "attention_backward",
+    "attention_weights",
     "backend",
     "column_sums",
     "cross_entropy",

@@ -117,6 +117,50 @@ def attention(
     return out, lse
 
 
+def attention_weights(
+    q: Array,
+    k: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    scale: float,
+) -> Array:
+    """softmax(q kᵀ · scale + bias): what :func:`attention` does not keep.
+
+    Parameters
+    ----------
+    q, k : ndarray
+        ``(..., L, p)`` and ``(..., S, p)``; the axes before broadcast.
+    mask, bias, causal, scale
+        As there.
+
+    Returns
+    -------
+    ndarray
+        ``(..., L, S)``; a row that may see no key is 0.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ or are not floating, or the mask is not of bool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> x = np.ones((2, 3))
+    >>> kernels.attention_weights(x, x, causal=True, scale=0.5)
+    array([[1. , 0. ],
+           [0.5, 0.5]])
+    """
+    _check_attention(q, k, k, mask, bias)
+    found: Array = backend_for(q).attention_weights(q, k, mask, bias, causal, scale)
+    return found
+
+
 def attention_backward(
     dout: Array,
     q: Array,

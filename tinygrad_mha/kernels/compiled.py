@@ -18,7 +18,7 @@ from numba import types
 from . import ahead, elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
-from .jit import name_of, source, target
+from .jit import name_of, no_collection, source, target
 from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .shapes import check_product
 from .team import over_ranges
@@ -105,6 +105,9 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     fused.attention: lambda t: (
         *(3 * (_in(t, 4),)), *_limits(t), _any(t, 4), _out(t, 2), *_how,
     ),
+    fused.attention_weights: lambda t: (
+        _in(t, 4), _in(t, 4), *_limits(t), _out(t, 4), _b, _f8, _i, _i,
+    ),
     fused.attention_backward: lambda t: (
         *(5 * (_in(t, 4),)), _in(t, 2), *_limits(t), *(3 * (_any(t, 4),)), *_how,
     ),
@@ -124,7 +127,8 @@ def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
         ahead.wait_for(name_of(dispatcher))
         number = types.float32 if dtype == np.float32 else types.float64
         signature = _SIGNATURES[dispatcher](number)
-        dispatcher.compile(signature)
+        with no_collection():
+            dispatcher.compile(signature)
         run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
     return run
 
@@ -485,6 +489,34 @@ def attention(
     if len(batch) < 2:
         out = out.reshape(*batch, length, deep)
     return out, lse.reshape(*batch, length)
+
+
+def attention_weights(
+    q: Array, k: Array, mask: Array | None, bias: Array | None, causal: bool, scale: float
+) -> Array:
+    """Softmax(q kᵀ · scale + bias)."""
+    batch = batch_of(q, k)
+    (length, width), keys = q.shape[-2:], k.shape[-2]
+    if 0 in (*batch, length, keys, width):
+        return reference.attention_weights(q, k, mask, bias, causal, scale)
+    if len(batch) > 2:
+        q, k = flat(q, batch), flat(k, batch)
+        mask = None if mask is None else flat(mask, batch)
+        bias = None if bias is None else flat(bias, batch)
+    run = _kernel(fused.attention_weights, q.dtype)
+    q, k = four(q), four(k)
+    n, heads = (1, 1, *(batch if len(batch) < 3 else (math.prod(batch[:-1]), batch[-1])))[-2:]
+    weights = np.empty((n, heads, length, keys), q.dtype)
+    given = (
+        q, k, limit(mask, _BYTE), mask is not None, limit(bias, q.dtype), bias is not None,
+        weights, causal, scale,
+    )  # fmt: skip
+    blocks = n * heads * -(-length // fused.QUERIES)
+    if weights.size * width < PARALLEL_PRODUCTS or get_num_threads() == 1:
+        run(*given, 0, blocks)
+    else:
+        over_ranges(lambda start, stop: run(*given, start, stop), blocks)
+    return weights if len(batch) == 2 else weights.reshape(*batch, length, keys)
 
 
 def attention_backward(

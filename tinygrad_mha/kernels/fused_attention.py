@@ -19,6 +19,7 @@ import numpy as np
 from .functions import exp_below
 from .jit import inner, kernel
 from .matrix import ROWS, pack, panel_product
+from .rows import exp_of_row, maximum_of_row, scale_row
 from .simd import (
     add,
     fma,
@@ -70,8 +71,8 @@ def _turn(x, at, row, column, count, width, scale, stride, turned):  # type: ign
 
 
 @inner
-def _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal):  # type: ignore[no-untyped-def]
-    """Add the bias to a block of scores, and make −∞ of those that may not be seen.
+def _restrict(s, to, stride, rows, wide, high, i0, j0, mask, bias, causal):  # type: ignore[no-untyped-def]
+    """Add the bias to a block of scores, from `to` on, and make −∞ of those not to be seen.
 
     So are those between the block's width and whole vectors.
     """
@@ -79,7 +80,7 @@ def _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal):  # type:
     b, b_at, b_row, b_column, has_bias = bias
     lowest = s.dtype.type(-np.inf)
     for i in range(rows):
-        at = i * stride
+        at = to + i * stride
         if has_bias:
             start = b_at + (i0 + i) * b_row + j0 * b_column
             for j in range(wide):
@@ -211,7 +212,7 @@ def attention(  # type: ignore[no-untyped-def]
             panel_product(
                 q, q_at, q_row, one, kt, j0 * width, stride, s, none, stride, rows, high, width, no
             )
-            _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal)
+            _restrict(s, none, stride, rows, wide, high, i0, j0, mask, bias, causal)
             if drops:
                 _keep(kept, rows, wide, stride, item * queries + i0, j0, dropping)
             for i in range(rows):
@@ -236,6 +237,51 @@ def attention(  # type: ignore[no-untyped-def]
             share = number(1) / total[i] if seen else number(0)
             for d in range(to + i * out_row, to + i * out_row + deep):
                 out[d] *= share
+    keep(room)
+
+
+@kernel
+def attention_weights(  # type: ignore[no-untyped-def]
+    Q, K, M, has_mask, B, has_bias, W, causal, scale, first, last
+):
+    """W = softmax(Q Kᵀ · scale + B): scores become weights while a block of rows is in the cache.
+
+    The arguments are as :func:`attention`'s; W, ``(N, h, L, S)``, is all that is written.
+    """
+    (_, heads, queries, keys), width = W.shape, K.shape[3]
+    none, one, no = np.int64(0), np.int64(1), np.bool_(False)  # what is literal compiles anew
+    size, number, lanes = size_of(Q), Q.dtype.type, lanes_of(Q)
+    q, k, w, m, b = memory(Q), memory(K), memory(W), memory(M), memory(B)
+    q_row, k_row = Q.strides[2] // size, K.strides[2] // size
+    (m_row, m_column), (b_row, b_column) = _steps(M), _steps(B)
+    stride = min(KEYS, (keys + lanes - 1) // lanes * lanes)
+    room = np.empty((keys + stride - 1) // stride * stride * width, Q.dtype)
+    kt = memory_from(room, none)
+    blocks, turned = (queries + QUERIES - 1) // QUERIES, -1
+    for unit in range(first, last):
+        item, i0 = unit // blocks, unit % blocks * QUERIES
+        rows = min(QUERIES, queries - i0)
+        if item != turned:
+            _turn(k, _start(K, item, heads), k_row, one, keys, width, number(scale), stride, kt)
+            turned = item
+        mask = (m, _start(M, item, heads), m_row, m_column, has_mask)
+        bias = (b, _start(B, item, heads), b_row, b_column, has_bias)
+        q_at, to = _start(Q, item, heads) + i0 * q_row, (item * queries + i0) * keys
+        seen = min(keys, i0 + rows) if causal else keys
+        for j0 in range(0, seen, KEYS):
+            wide = min(KEYS, seen - j0)
+            panel_product(
+                q, q_at, q_row, one, kt, j0 * width, stride, w, to + j0, keys, rows, wide, width, no
+            )
+            _restrict(w, to + j0, keys, rows, wide, wide, i0, j0, mask, bias, causal)
+        for i in range(rows):
+            at = to + i * keys
+            top = maximum_of_row(w, at, seen, lanes, w, none, no)
+            shift = top if top != -np.inf else number(0)  # nothing to be seen, or nan
+            total = exp_of_row(w, at, seen, lanes, w, none, no, shift, w)
+            scale_row(w, at, seen, lanes, number(1) / total if total != 0 else number(0))
+            for j in range(at + seen, at + keys):
+                w[j] = 0
     keep(room)
 
 
@@ -323,7 +369,7 @@ def attention_backward(  # type: ignore[no-untyped-def]
             panel_product(
                 q, q_at, q_row, one, kt, j0 * width, stride, s, none, stride, rows, high, width, no
             )
-            _restrict(s, stride, rows, wide, high, i0, j0, mask, bias, causal)
+            _restrict(s, none, stride, rows, wide, high, i0, j0, mask, bias, causal)
             panel_product(
                 dout, dout_at, dout_row, one, vt, j0 * deep, stride, ds, none, stride,
                 rows, high, deep, no,

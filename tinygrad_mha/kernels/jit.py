@@ -8,6 +8,7 @@ rounds. Multiplications and additions are fused where a kernel says so.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import time
@@ -20,6 +21,8 @@ import numba
 import numpy as np
 from numba.core import config, event, types
 from numba.core.caching import FunctionCache
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.runtime import rtsys
 
 Listener = Callable[[str, str, float], object]
@@ -178,9 +181,61 @@ def kernel(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+class _Part(JITCodeLibrary):  # type: ignore[misc]
+    """What is only ever part of kernels: it has no machine code of its own, which nobody would run.
+
+    Numba would optimize and translate each function, then once more those that call it, which
+    took as long as all the rest of compiling.
+    """
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        """Leave it to the kernel, which optimizes all of its parts together."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0  # nowhere
+
+    @property
+    def codegen(self) -> Any:
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Do nothing: an environment is what Python objects are taken from."""
+
+
+class _PartCompiler(Compiler):  # type: ignore[misc]
+    """Numba's compiler, into a :class:`_Part`."""
+
+    def define_pipelines(self) -> Any:
+        name = self.state.func_id.func_qualname
+        self.state.library = _Part(self.state.targetctx.codegen(), name)
+        return super().define_pipelines()
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Collect no garbage: of all that a compiler makes there is little, and looking takes long."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def inner(function: Callable[..., Any]) -> Any:
     """Compile a function as part of the kernels that call it; a decorator."""
-    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return numba.njit(
+        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
+        pipeline_class=_PartCompiler,
+    )(function)  # fmt: skip
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -190,8 +245,9 @@ def inlined(function: Callable[..., Any]) -> Any:
     this process, and nothing that holds one can be kept on disk.
     """
     return numba.njit(
-        error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+        error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True,
+        pipeline_class=_PartCompiler,
+    )(function)  # fmt: skip
 
 
 def source(dtype: Any, ndim: int) -> types.Array:

@@ -30,7 +30,7 @@ from .simd import (
     VECTORS,
     add,
     fma,
-    fma_row,
+    fma_rows,
     keep,
     lanes_of,
     load,
@@ -44,7 +44,7 @@ from .simd import (
     splat_row,
     store,
     store_first,
-    store_row,
+    store_rows,
     transpose,
     transpose_corner,
 )
@@ -57,56 +57,19 @@ SMALL = 300 * 1024  # elements of B below which it is read in place
 
 
 @inner
-def _put_row(C, c, row, more):  # type: ignore[no-untyped-def]
-    """Store a row of vectors, or add it to what is there.
+def _tile(A, a, ar, ac, rows, B, b, br, C, c, cr, depth, sums, more):  # type: ignore[no-untyped-def]
+    """A tile of C, or its first `rows`, as large as `sums`, which it begins with.
 
-    At the end: blocks of k are summed by themselves, so that errors do not run on.
+    What is there (`more`) is added at the end: blocks of k are summed by themselves, so that
+    errors do not run on.
     """
-    if more:
-        row = fma_row(C.dtype.type(1), load_row(C, c, row), row)
-    store_row(C, c, row)
-
-
-@inner
-def _tile6(A, a, ar, ac, rows, B, b, br, C, c, cr, depth, start, more):  # type: ignore[no-untyped-def]
-    """Six rows of C, or the first `rows` of them, as wide as `start`, from which sums begin."""
-    # below the last row there is none: it is taken once more, and not stored
-    r1, r2, r3 = min(1, rows - 1) * ar, min(2, rows - 1) * ar, min(3, rows - 1) * ar
-    r4, r5 = min(4, rows - 1) * ar, min(5, rows - 1) * ar
     if depth > 64:  # by the time that they are to be added to, they have come
         for i in range(rows):
-            for j in range(len(start)):
+            for j in range(len(sums[0])):
                 prefetch(C, c + i * cr + j * lanes_of(C))
-    c0 = c1 = c2 = c3 = c4 = c5 = start
     for k in range(depth):
-        row = load_row(B, b + k * br, start)
-        p = a + k * ac
-        c0 = fma_row(read(A, p), row, c0)
-        c1 = fma_row(read(A, p + r1), row, c1)
-        c2 = fma_row(read(A, p + r2), row, c2)
-        c3 = fma_row(read(A, p + r3), row, c3)
-        c4 = fma_row(read(A, p + r4), row, c4)
-        c5 = fma_row(read(A, p + r5), row, c5)
-    _put_row(C, c, c0, more)
-    if rows > 1:
-        _put_row(C, c + cr, c1, more)
-    if rows > 2:
-        _put_row(C, c + 2 * cr, c2, more)
-    if rows > 3:
-        _put_row(C, c + 3 * cr, c3, more)
-    if rows > 4:
-        _put_row(C, c + 4 * cr, c4, more)
-    if rows > 5:
-        _put_row(C, c + 5 * cr, c5, more)
-
-
-@inner
-def _tile1(A, a, ac, B, b, br, C, c, depth, start, more):  # type: ignore[no-untyped-def]
-    """One row of C, as wide as `start`."""
-    total = start
-    for k in range(depth):
-        total = fma_row(read(A, a + k * ac), load_row(B, b + k * br, start), total)
-    _put_row(C, c, total, more)
+        sums = fma_rows(A, a + k * ac, ar, rows, load_row(B, b + k * br, sums[0]), sums)
+    store_rows(C, c, cr, rows, sums, more)
 
 
 @inner
@@ -149,11 +112,13 @@ def _stripe(A, a, ar, ac, B, b, br, C, c, cr, rows, depth, start, more):  # type
         left = min(rows - i, ROWS)
         # a row alone waits for each of its sums; six cost a cycle for each of their vectors
         if left * LATENCY <= ROWS * len(start) and left < ROWS:
-            _tile1(A, a + i * ar, ac, B, b, br, C, c + i * cr, depth, start, more)
-            i += 1
+            left = 1
+            _tile(A, a + i * ar, ar, ac, left, B, b, br, C, c + i * cr, cr, depth, (start,), more)
         else:
-            _tile6(A, a + i * ar, ar, ac, left, B, b, br, C, c + i * cr, cr, depth, start, more)
-            i += left
+            # as many as ROWS
+            sums = (start, start, start, start, start, start)
+            _tile(A, a + i * ar, ar, ac, left, B, b, br, C, c + i * cr, cr, depth, sums, more)
+        i += left
 
 
 @inner

@@ -7,13 +7,14 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import (
-    intrinsic,
-    models,
-    overload,
-    overload_attribute,
-    register_model,
+from numba.core.typing.templates import (
+    AbstractTemplate,
+    AttributeTemplate,
+    infer_getattr,
+    infer_global,
+    signature,
 )
+from numba.extending import intrinsic, lower_builtin, lower_getattr, models, register_model
 
 from .vector import Vector, call, filled, llvm_type, mask_below, pointer_to, scalar, suffix
 
@@ -169,53 +170,52 @@ def keep(typing: Any, array: Any) -> Any:
     return types.void(array), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _get(typing: Any, memory: Any, index: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.gep(arguments[0], [arguments[1]])
-        return context.unpack_value(builder, memory.dtype, pointer)
-
-    return memory.dtype(memory, types.intp), code
+# memory[i], memory[i] = number and memory.dtype, as of an array. As numba's overloads they would
+# be functions, compiled anew before whatever uses them
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _set(typing: Any, memory: Any, index: Any, value: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        target, at, number = arguments
-        context.pack_value(builder, memory.dtype, number, builder.gep(target, [at]))
-        return context.get_dummy_value()
-
-    return types.void(memory, types.intp, memory.dtype), code
-
-
-@overload(operator.getitem)  # type: ignore[untyped-decorator]
-def _getitem(memory, index):  # type: ignore[no-untyped-def]
-    """Make ``memory[i]`` a number."""
-    if isinstance(memory, Memory) and isinstance(index, types.Integer):
-        return lambda memory, index: _get(memory, index)  # noqa: PLW0108  (numba wants one)
-    return None
+@infer_global(operator.getitem)
+class _Getting(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, arguments: Any, keywords: Any) -> Any:
+        memory, index = arguments
+        if isinstance(memory, Memory) and isinstance(index, types.Integer):
+            return signature(memory.dtype, memory, types.intp)
+        return None
 
 
-@overload(operator.setitem)  # type: ignore[untyped-decorator]
-def _setitem(memory, index, value):  # type: ignore[no-untyped-def]
-    """Make ``memory[i] = number`` write it."""
-    if isinstance(memory, Memory) and isinstance(index, types.Integer):
-        return lambda memory, index, value: _set(memory, index, value)  # noqa: PLW0108
-    return None
+@infer_global(operator.setitem)
+class _Setting(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, arguments: Any, keywords: Any) -> Any:
+        memory, index, _ = arguments
+        if isinstance(memory, Memory) and isinstance(index, types.Integer):
+            return signature(types.none, memory, types.intp, memory.dtype)
+        return None
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _dtype_of(typing: Any, memory: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return context.get_dummy_value()
+@infer_getattr
+class _Attributes(AttributeTemplate):  # type: ignore[misc]
+    key = Memory
 
-    return types.DType(memory.dtype)(memory), code
+    def resolve_dtype(self, memory: Memory) -> Any:
+        return types.DType(memory.dtype)
 
 
-@overload_attribute(Memory, "dtype")  # type: ignore[untyped-decorator]
-def _dtype(memory):  # type: ignore[no-untyped-def]
-    """Make ``memory.dtype`` what it is of an array."""
-    return lambda memory: _dtype_of(memory)  # noqa: PLW0108
+@lower_builtin(operator.getitem, Memory, types.intp)  # type: ignore[untyped-decorator]
+def _get(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    values, index = arguments
+    return context.unpack_value(builder, signature.return_type, builder.gep(values, [index]))
+
+
+@lower_builtin(operator.setitem, Memory, types.intp, types.Any)  # type: ignore[untyped-decorator]
+def _set(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    values, index, number = arguments
+    context.pack_value(builder, signature.args[2], number, builder.gep(values, [index]))
+    return context.get_dummy_value()
+
+
+@lower_getattr(Memory, "dtype")  # type: ignore[untyped-decorator]
+def _dtype(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    return context.get_dummy_value()
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -188,6 +188,14 @@ def attention(
     return out, np.broadcast_to(logsumexp(s), out.shape[:-1])
 
 
+def attention_weights(
+    q: Array, k: Array, mask: Array | None, bias: Array | None, causal: bool, scale: float
+) -> Array:
+    """Softmax(q kᵀ · scale + bias)."""
+    s = _attention_scores(q, k, mask, bias, causal, scale)
+    return softmax(s, -1, ~np.isneginf(s))
+
+
 def attention_backward(
     dout: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, mask: Array | None,
     bias: Array | None, causal: bool, scale: float, dropout: float, seed: int,

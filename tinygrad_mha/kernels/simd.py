@@ -69,6 +69,7 @@ __all__ = [
     "div",
     "fma",
     "fma_row",
+    "fma_rows",
     "keep",
     "lanes_of",
     "like",
@@ -93,6 +94,7 @@ __all__ = [
     "store",
     "store_first",
     "store_row",
+    "store_rows",
     "sub",
     "sum_of",
     "transpose",
@@ -344,40 +346,54 @@ def splat_row(typing: Any, vector: Any) -> Any:
     return row(vector), code
 
 
+def _load_row(context: Any, builder: Any, array: Any, values: Any, start: Any, row: Any) -> Any:
+    found = []
+    for v in range(row.count):
+        here = builder.add(start, ir.Constant(start.type, v * row.dtype.lanes))
+        pointer = pointer_to(context, builder, array, values, here, llvm_type(row.dtype))
+        one = builder.load(pointer)
+        one.align = array.dtype.bitwidth // 8
+        found.append(one)
+    return found
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def load_row(typing: Any, array: Any, offset: Any, like: Any) -> Any:
     """Read as many vectors side by side as the row `like` has."""
-    vector = like.dtype
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, start, _ = arguments
-        found = []
-        for v in range(like.count):
-            here = builder.add(start, ir.Constant(start.type, v * vector.lanes))
-            one = builder.load(pointer_to(context, builder, array, values, here, llvm_type(vector)))
-            one.align = array.dtype.bitwidth // 8
-            found.append(one)
+        found = _load_row(context, builder, array, values, start, like)
         return context.make_tuple(builder, like, found)
 
     return like(array, types.intp, like), code
 
 
+def _store_row(context: Any, builder: Any, array: Any, values: Any, start: Any, row: Any) -> None:
+    for v, one in enumerate(row):
+        here = builder.add(start, ir.Constant(start.type, v * one.type.count))
+        written = builder.store(one, pointer_to(context, builder, array, values, here, one.type))
+        written.align = array.dtype.bitwidth // 8
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def store_row(typing: Any, array: Any, offset: Any, row: Any) -> Any:
     """Write the vectors of a row side by side."""
-    vector = row.dtype
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, start, vectors = arguments
-        for v, one in enumerate(cgutils.unpack_tuple(builder, vectors, row.count)):
-            here = builder.add(start, ir.Constant(start.type, v * vector.lanes))
-            written = builder.store(
-                one, pointer_to(context, builder, array, values, here, llvm_type(vector))
-            )
-            written.align = array.dtype.bitwidth // 8
+        vectors = cgutils.unpack_tuple(builder, vectors, row.count)
+        _store_row(context, builder, array, values, start, vectors)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, row), code
+
+
+def _fused_row(builder: Any, number: Any, row: Any, sums: Any, kind: Any) -> list[Any]:
+    """Compute number · row + sums, vector by vector."""
+    wide = filled(builder, llvm_type(kind.dtype), number)
+    pairs = (cgutils.unpack_tuple(builder, x, kind.count) for x in (row, sums))
+    return [_fused(builder, kind.dtype, wide, b, c) for b, c in zip(*pairs, strict=True)]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -385,14 +401,60 @@ def fma_row(typing: Any, a: Any, row: Any, sums: Any) -> Any:
     """Compute a · row + sums for a number `a`, vector by vector."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        number, factors, before = arguments
-        wide = filled(builder, llvm_type(row.dtype), number)
-        pairs = zip(
-            cgutils.unpack_tuple(builder, factors, row.count),
-            cgutils.unpack_tuple(builder, before, row.count),
-            strict=True,
-        )
-        found = [_fused(builder, row.dtype, wide, b, c) for b, c in pairs]
-        return context.make_tuple(builder, sums, found)
+        return context.make_tuple(builder, sums, _fused_row(builder, *arguments, row))
 
     return sums(a, row, sums), code
+
+
+# -- tiles: tuples of rows below each other -------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma_rows(
+    typing: Any, array: Any, offset: Any, step: Any, rows: Any, row: Any, tile: Any
+) -> Any:
+    """Add to each row of a tile its own number times `row`; the numbers lie `step` apart.
+
+    Below the first `rows` there are no numbers: the last one is taken again.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, apart, count, factors, before = arguments
+        last, found = builder.sub(count, count.type(1)), []
+        for i, sums in enumerate(cgutils.unpack_tuple(builder, before, tile.count)):
+            here = count.type(i)
+            if i:
+                here = builder.select(builder.icmp_signed("<", here, last), here, last)
+            at = builder.add(start, builder.mul(here, apart))
+            kind = llvm_type(tile.dtype.dtype).element
+            one = builder.load(pointer_to(context, builder, array, values, at, kind))
+            found.append(_fused_row(builder, one, factors, sums, tile.dtype))
+        made = [context.make_tuple(builder, tile.dtype, sums) for sums in found]
+        return context.make_tuple(builder, tile, made)
+
+    return tile(array, *3 * (types.intp,), row, tile), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_rows(
+    typing: Any, array: Any, offset: Any, step: Any, rows: Any, tile: Any, more: Any
+) -> Any:
+    """Write the first `rows` of a tile, `step` apart; or, if there are `more`, add them."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, start, apart, count, sums, adding = arguments
+        kind = tile.dtype
+        for i, one in enumerate(cgutils.unpack_tuple(builder, sums, tile.count)):
+            at = builder.add(start, builder.mul(apart, apart.type(i)))
+            vectors = cgutils.unpack_tuple(builder, one, kind.count)
+            there = builder.icmp_signed("<", count.type(i), count)
+            with builder.if_then(there), builder.if_else(adding) as (then, otherwise):
+                with then:
+                    found = _load_row(context, builder, array, values, at, kind)
+                    both = [builder.fadd(a, b) for a, b in zip(found, vectors, strict=True)]
+                    _store_row(context, builder, array, values, at, both)
+                with otherwise:
+                    _store_row(context, builder, array, values, at, vectors)
+        return context.get_dummy_value()
+
+    return types.void(array, *3 * (types.intp,), tile, types.boolean), code

@@ -11,6 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine import Tensor
 from ..ops.fused_attention import new_seed
+from ..ops.multi_head import self_attention_and_weights
 from . import masks, torch_keywords, torch_layout
 from .cache import KeyValueCache
 from .checks import expect_array
@@ -357,7 +358,7 @@ class MultiHeadAttention(Module):
     def _fused(self, query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Any, Any]:
         """All heads in one product."""
         if query is key is value and self._plain(call):
-            return self._self_attention(query, call), None
+            return self._self_attention(query, call)
         q = ops.split_heads(_together(query, self.W_q, self.b_q), self.num_heads)  # (N, h, L, p_q)
         cache = call.cache
         if cache is not None and cache.known:
@@ -384,21 +385,25 @@ class MultiHeadAttention(Module):
         return (
             type(pooling) is DotProductAttention
             and pooling._hooks is None
-            and not (call.need_weights or self.add_zero_attn)
+            and not self.add_zero_attn
             and (call.cache is None and self.rotary is None and self.bias_k is None)
             and self.W_q.shape == self.W_k.shape == self.W_v.shape
         )
 
-    def _self_attention(self, x: Tensor, call: _Call) -> Any:
+    def _self_attention(self, x: Tensor, call: _Call) -> tuple[Any, Any]:
         """Projections of one input, and pooling by dot products, as one operation."""
         pooling = self.pooling
         assert isinstance(pooling, DotProductAttention)
         dropout = pooling.dropout if pooling.training else 0.0
-        pooled = ops.self_attention(
+        given = (
             x, self.W_q, self.W_k, self.W_v, self.b_q, self.b_k, self.b_v, call.mask,
             pooling.scale, call.is_causal, dropout, new_seed(dropout),
         )  # fmt: skip
-        return pooled if call.gates is None else pooled * call.gates
+        if call.need_weights:
+            pooled, weights = self_attention_and_weights(*given)
+        else:
+            pooled, weights = ops.self_attention(*given), None
+        return pooled if call.gates is None else pooled * call.gates, weights
 
     def _heads(self, together: Tensor, bias: Parameter | None) -> Any:
         """Append what is to be appended, and share: (N, S, g·p) -> (N, h, S, p).

@@ -136,15 +136,15 @@ class DotProductAttention(AttentionPooling):
     ) -> Any:
         """Pool the values; see :meth:`AttentionPooling.forward`.
 
-        In one operation, without a matrix of weights in memory, unless `need_weights`.
+        In one operation, without a matrix of weights in memory; with `need_weights`, they are
+        another one's result.
         """
-        if need_weights:
-            return super().forward(
-                query, key, value, mask=mask, is_causal=is_causal, need_weights=True
-            )
-        return ops.scaled_dot_product_attention(
+        out = ops.scaled_dot_product_attention(
             query, key, value, mask, self.dropout if self.training else 0.0, is_causal, self.scale
         )
+        if not need_weights:
+            return out
+        return out, ops.dot_weights(query, key, mask, self.scale, is_causal)
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Score q · k / √p: ``(..., L, p)``, ``(..., S, p)`` to ``(..., L, S)``."""

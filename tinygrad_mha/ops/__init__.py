@@ -139,7 +139,7 @@ from .elementwise import (
     where,
 )
 from .embedding import embedding
-from .fused_attention import attention, scaled_dot_product_attention
+from .fused_attention import attention, dot_weights, scaled_dot_product_attention
 from .heads import merge_heads, split_heads
 from .index import getitem, index_select, narrow, select
 from .join import (
@@ -171,7 +171,7 @@ from .loss import (
     poisson_nll_loss,
     soft_margin_loss,
 )
-from .multi_head import combine_heads, self_attention
+from .multi_head import combine_heads, self_attention, self_attention_weights
 from .names import takes_input
 from .normalize import log_softmax, masked_softmax, softmax, softmin
 from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
@@ -317,6 +317,7 @@ __all__ = [
     "div",
     "dot",
     "dot_scores",
+    "dot_weights",
     "dropout",
     "einsum",
     "elu",
@@ -476,6 +477,7 @@ __all__ = [
     "searchsorted",
     "select",
     "self_attention",
+    "self_attention_weights",
     "selu",
     "sigmoid",
     "sign",

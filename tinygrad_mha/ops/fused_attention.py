@@ -14,11 +14,17 @@ import numpy as np
 from .. import kernels
 from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
-from .attention import attention_weights, check_mask, dot_scores
+from .attention import (
+    attention_weights,
+    check_mask,
+    dot_scores,
+    dot_scores_dkey,
+    dot_scores_dquery,
+)
 from .axes import Shape
 from .elementwise import masked_fill
 from .linalg import matmul
-from .normalize import masked_softmax
+from .normalize import masked_softmax, softmax_dx
 from .random import generator, scaled_mask
 from .reduce import sum
 from .shape import expand, reshape, sum_to, unsqueeze
@@ -35,6 +41,17 @@ def _pooled_axis(
     if from_right == -1:
         return len(out) - 1 if which == 2 and not params["dropout"] else None
     if params["dropout"] or (from_right == -2 and which in (1, 2)):
+        return None
+    there = from_right + len(out)
+    return there if out[there] == shapes[which][axis] else None
+
+
+def _weights_axis(
+    axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
+) -> int | None:
+    """Batch axes align from the right, and query rows stay; keys share each row's softmax."""
+    from_right = axis - len(shapes[which])
+    if from_right == -1 or (from_right == -2 and which == 1):
         return None
     there = from_right + len(out)
     return there if out[there] == shapes[which][axis] else None
@@ -145,6 +162,88 @@ def _weights(
     return masked_softmax(scores, seen)
 
 
+@op(
+    "w = softmax(q · kᵀ · scale)",
+    derivation=(
+        "Two known steps in one: S = q · kᵀ · scale and w = softmax(S). The softmax gives dS = "
+        "w · (dw − Σ dw · w), and the product dq = dS · k · scale and dk = dSᵀ · q · scale. A mask "
+        "of numbers was added to the scores: its gradient is dS."
+    ),
+    symbol="softmax(q·kᵀ/√p)",
+    axis=_weights_axis,
+    inputs=3,
+    method=False,
+    torch="ours:dot_weights",
+    samples=(
+        Sample(((2, 3, 4), (2, 5, 4)), {"scale": 0.5}),
+        Sample(((3, 4), (2, 5, 4), _some), {"scale": 0.5}),
+        Sample(((2, 4, 3), (2, 5, 3), (1, 5)), {"is_causal": True}),
+    ),
+)
+def dot_weights(
+    query: Value,
+    key: Value,
+    mask: Value | None = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+) -> Value:
+    """Weights by which :func:`attention` sums the values, before dropout.
+
+    Parameters
+    ----------
+    query, key : Tensor
+        ``(..., L, p)`` and ``(..., S, p)``.
+    mask, scale, is_causal
+        As there.
+
+    Returns
+    -------
+    Tensor
+        ``(..., L, S)``. Each row sums to 1; a row that may see nothing is exactly 0.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ or are not floating, or the mask is of integers.
+    """
+    if mask is not None and query.ndim > 1 < key.ndim:
+        batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+        check_mask(mask, (*batch, query.shape[-2], key.shape[-2]))
+    seen, bias = two_kinds(mask, query.dtype)
+    return kernels.attention_weights(
+        query, key, mask=seen, bias=bias, causal=is_causal, scale=scale_of(scale, query)
+    )
+
+
+@dot_weights.gradient("query", "dq = w · (dw − Σ dw · w) · k · scale")
+def dot_weights_dquery(
+    dy: Value, query: Value, key: Value, scale: float | None, out: Value
+) -> Value:
+    return dot_scores_dquery(softmax_dx(dy, out, -1), key, query.shape, scale_of(scale, query))
+
+
+@dot_weights.gradient("key", "dk = (w · (dw − Σ dw · w))ᵀ · q · scale")
+def dot_weights_dkey(
+    dy: Value, query: Value, key_shape: Shape, scale: float | None, out: Value
+) -> Value:
+    return dot_scores_dkey(softmax_dx(dy, out, -1), query, key_shape, scale_of(scale, query))
+
+
+@dot_weights.gradient("mask", "dm = w · (dw − Σ dw · w), summed where it was broadcast")
+def dot_weights_dmask(dy: Value, mask_shape: Shape, out: Value) -> Value:
+    return sum_to(softmax_dx(dy, out, -1), mask_shape)
+
+
+@dot_weights.as_steps
+def dot_weights_in_steps(
+    query: Tensor, key: Tensor, mask: Any, scale: float | None, is_causal: bool
+) -> Tensor:
+    given = mask if mask is None or isinstance(mask, Tensor) else Tensor(mask)
+    return attention_weights(dot_scores(query, key, scale_of(scale, query)), given, is_causal)
+
+
 def _dropped(x: Value, dropout: float, seed: int) -> Value:
     """Drop what the seed says of the weights, or of their gradients."""
     return scaled_mask(x, kernels.kept(x.shape, dropout, seed), dropout) if dropout else x
@@ -227,9 +326,7 @@ def attention_in_steps(
     query: Tensor, key: Tensor, value: Tensor, mask: Any, scale: float | None,
     is_causal: bool, dropout: float, seed: int,
 ) -> Tensor:  # fmt: skip
-    given = mask if mask is None or isinstance(mask, Tensor) else Tensor(mask)
-    scores = dot_scores(query, key, scale_of(scale, query))
-    weights = attention_weights(scores, given, is_causal)
+    weights = dot_weights_in_steps(query, key, mask, scale, is_causal)
     batch = np.broadcast_shapes(weights.shape[:-2], value.shape[:-2])
     if dropout and batch != weights.shape[:-2]:  # dropped apart for each of the values
         weights = expand(weights, (*batch, *weights.shape[-2:]))

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import kernels
 from ..engine import Sample, Tensor, op
-from ..engine.op import Value
+from ..engine.op import Value, plain
 from .attention import check_mask
 from .axes import Shape
 from .fused_attention import (
@@ -21,6 +21,11 @@ from .fused_attention import (
     attention_dquery,
     attention_dvalue,
     attention_in_steps,
+    dot_weights,
+    dot_weights_dkey,
+    dot_weights_dmask,
+    dot_weights_dquery,
+    dot_weights_in_steps,
     scale_of,
     two_kinds,
 )
@@ -214,6 +219,134 @@ def self_attention_in_steps(
 ) -> Tensor:
     q, k, v = (_view(x, *pair) for pair in ((W_q, b_q), (W_k, b_k), (W_v, b_v)))
     return attention_in_steps(q, k, v, *how)
+
+
+@op(
+    "wᵢ = softmax(qᵢ · kᵢᵀ · scale) with qᵢ = x · Wᵢ^(q)ᵀ + bᵢ^(q), and k likewise",
+    derivation=(
+        "First two linear maps, then the weights: these give dq and dk, and each of them goes back "
+        "through its own map, as in self-attention. x is read by both, so dx = dq · W_q + dk · W_k."
+    ),
+    symbol="weights",
+    inputs=6,
+    method=False,
+    torch="ours:self_attention_weights",
+    samples=(
+        Sample(((2, 3, 4), *2 * ((2, 3, 4),), *2 * ((2, 3),)), {"is_causal": True}, _small),
+        Sample(((2, 3, 4), *2 * ((2, 5, 4),), None, None, _heads), {"scale": 0.7}, _small),
+        Sample(((1, 3, 2), *2 * ((2, 2, 2),), *2 * ((2, 2),), (2, 1, 3)), {}, _small),
+    ),
+)
+def self_attention_weights(
+    x: Value,
+    W_q: Value,
+    W_k: Value,
+    b_q: Value | None = None,
+    b_k: Value | None = None,
+    mask: Value | None = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+) -> Value:
+    """Weights of every head with which :func:`self_attention` pools, before dropout.
+
+    Parameters
+    ----------
+    x, W_q, W_k, b_q, b_k, mask, scale, is_causal
+        As :func:`self_attention`'s.
+
+    Returns
+    -------
+    Tensor
+        ``(N, h, T, T)``.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, or one bias is given and the other is not.
+    TypeError
+        The dtypes differ or are not floating, or the mask is of integers.
+    """
+    if x.ndim != 3 or W_q.shape != W_k.shape or W_q.shape[2:] != x.shape[2:]:
+        raise ValueError(
+            f"x has shape {x.shape}, W_q {W_q.shape} and W_k {W_k.shape}; expected (N, T, d) and "
+            "twice (h, p, d)"
+        )
+    (n, length, d), (h, p, _) = x.shape, W_q.shape
+    biases: list[Any] = [b_q, b_k]
+    if b_q is not b_k and any(b is None or b.shape != (h, p) for b in biases):
+        raise ValueError(
+            f"b_q and b_k have shapes {[None if b is None else b.shape for b in biases]}; expected "
+            f"twice (h, p), which is {(h, p)}, or none of them"
+        )
+    stacked = np.concatenate((W_q, W_k)).reshape(2 * h * p, d)
+    bias = None if b_q is None else np.concatenate(biases).reshape(-1)
+    packed = kernels.linear(x.reshape(n * length, d), stacked, bias)
+    # (N·T, 2·h·p) -> (N, T, 2, h, p) -> (2, N, h, T, p)
+    q, k = packed.reshape(n, length, 2, h, p).transpose(2, 0, 3, 1, 4)
+    return dot_weights.forward(q, k, mask, scale, is_causal)
+
+
+def _rule_of_weights(of: str) -> Any:
+    """Make the gradient rule of one input: the rules of the weights, after them those of linear."""
+
+    def rule(
+        dy: Value, x: Value, W_q: Value, W_k: Value, b_q: Value, b_k: Value, mask_shape: Shape,
+        scale: float | None, out: Value,
+    ) -> Value:  # fmt: skip
+        if of == "mask":
+            return dot_weights_dmask(dy, mask_shape, out)
+        q, k = _view(x, W_q, b_q), _view(x, W_k, b_k)
+
+        def into(which: str) -> Value:  # (N, T, h·p)
+            if which == "q":
+                return merge_heads(dot_weights_dquery(dy, q, k, scale, out))
+            return merge_heads(dot_weights_dkey(dy, q, k.shape, scale, out))
+
+        if of == "x":
+            return matmul(into("q"), _flat(W_q)) + matmul(into("k"), _flat(W_k))
+        d = into(of[-1])
+        if of[0] == "b":  # (h·p,) -> (h, p)
+            return reshape(linear_dbias(d), b_q.shape)
+        return reshape(linear_dweight(d, x), W_q.shape)  # (h·p, d) -> (h, p, d)
+
+    rule.__name__ = f"self_attention_weights_d{of}"
+    return rule
+
+
+for _of, _text in {
+    "x": "dx = dq · W_q + dk · W_k",
+    **{f"W_{name}": f"dWᵢ^({name}) = d{name}ᵢᵀ · x" for name in "qk"},
+    **{f"b_{name}": f"dbᵢ^({name}) = Σ d{name}ᵢ" for name in "qk"},
+    "mask": "dm = w · (dw − Σ dw · w), summed where it was broadcast",
+}.items():
+    self_attention_weights.gradient(_of, _text)(_rule_of_weights(_of))
+
+
+@self_attention_weights.as_steps
+def self_attention_weights_in_steps(
+    x: Tensor, W_q: Any, W_k: Any, b_q: Any, b_k: Any, *how: Any
+) -> Tensor:
+    return dot_weights_in_steps(_view(x, W_q, b_q), _view(x, W_k, b_k), *how)
+
+
+def self_attention_and_weights(
+    x: Tensor, W_q: Any, W_k: Any, W_v: Any, b_q: Any, b_k: Any, b_v: Any, mask: Any,
+    scale: float | None, is_causal: bool, dropout: float, seed: int,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Both at once: the projections are computed once.
+
+    They are two results, each with a node of its own: nothing flows back into the weights
+    where nobody asks for that.
+    """
+    inputs, how = (x, W_q, W_k, W_v, b_q, b_k, b_v, mask), (scale, is_causal, dropout, seed)
+    found = self_attention.forward(*map(plain, inputs), *how)
+    (n, length, _), (h, p, _) = x.shape, W_q.shape
+    q, k, _ = _unpacked(found[2], n, length, h, p)
+    weights = dot_weights.forward(q, k, plain(mask), scale, is_causal)
+    return (
+        self_attention.known(found, *inputs, *how),
+        self_attention_weights.known(weights, x, W_q, W_k, b_q, b_k, mask, scale, is_causal),
+    )
 
 
 @op(

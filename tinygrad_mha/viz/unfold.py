@@ -4,6 +4,9 @@ A fused operation gives the same numbers as the steps that it says it stands for
 without the values in between. A picture wants just these values. So the graph is run once
 more with the steps in place of every fused operation, and that graph is traced: all that is
 drawn has been computed, its gradients too.
+
+Operations of one module call may stand for steps that they share: an attention and its
+weights. These are drawn once.
 """
 
 from __future__ import annotations
@@ -11,9 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..engine import Node, Tensor, enable_grad
 from ..engine.modes import thread
 from .replay import ancestors, call
+
+#: Nodes by operation, module call, and the nodes and tensors that went in.
+_Made = dict[tuple[str, Any, tuple[int, ...]], list[Node]]
 
 
 def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None) -> list[Tensor]:
@@ -44,6 +52,7 @@ def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None
     if not any(node.op.steps for node in nodes):
         return list(outputs)
     values: dict[Node, Tensor] = {}
+    made: _Made = {}
     modes = thread.modes
     outer = modes.frame
     try:
@@ -51,23 +60,50 @@ def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None
             for node in nodes:
                 inputs = [values[x] if isinstance(x, Node) else x for x in node.inputs]
                 modes.frame = node.frame  # the module call that it belonged to
-                values[node] = _in_steps(node, inputs, {} if stands_for is None else stands_for)
+                values[node] = _in_steps(
+                    node, inputs, {} if stands_for is None else stands_for, made
+                )
     finally:
         modes.frame = outer
     return [output if output.grad_fn is None else values[output.grad_fn] for output in outputs]
 
 
-def _in_steps(node: Node, inputs: list[Any], stands_for: dict[Node, Node]) -> Tensor:
+def _in_steps(node: Node, inputs: list[Any], stands_for: dict[Node, Node], made: _Made) -> Tensor:
     """Run a node again, as its steps if it has such; they were made where it was."""
     steps = node.op.steps
     value: Tensor = call(node, inputs) if steps is None else steps(*inputs, *node.params)
     known = {x.grad_fn for x in inputs if isinstance(x, Tensor)}
-    fresh = [value.grad_fn]
+    fresh, found = [value.grad_fn], []
     while fresh:
-        made = fresh.pop()
-        if isinstance(made, Node) and made not in known:
-            made.origin = node.origin
-            stands_for[made] = node
-            known.add(made)
-            fresh.extend(x for x in made.inputs if isinstance(x, Node))
-    return value
+        step = fresh.pop()
+        if isinstance(step, Node) and step not in known:
+            known.add(step)
+            found.append(step)
+            fresh.extend(x for x in step.inputs if isinstance(x, Node))
+    first: dict[Any, Node] = {}
+    for step in sorted(found, key=lambda step: step.sequence):
+        step.inputs = [first.get(x, x) if isinstance(x, Node) else x for x in step.inputs]
+        first[step] = step if steps is None else _first(step, made)
+        if first[step] is step:
+            step.origin = node.origin
+            stands_for[step] = node
+    last = value.grad_fn
+    return value if first.get(last, last) is last else Tensor(value.data, True, first[last])
+
+
+def _first(step: Node, made: _Made) -> Node:
+    """The node that computed the same in the same module call, or this one."""
+    sources = tuple(id(x) for x in step.inputs if isinstance(x, Node | Tensor))
+    alike = made.setdefault((step.op.name, step.frame, sources), [])
+    for other in alike:
+        if _same(step.inputs, other.inputs) and _same(step.params, other.params):
+            return other
+    alike.append(step)
+    return step
+
+
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return len(some) == len(others) and all(
+        a is b or (not isinstance(a, Node | Tensor) and np.array_equal(a, b))
+        for a, b in zip(some, others, strict=True)
+    )
