@@ -535,6 +535,20 @@ def test_relu_backward_chooses_as_its_twin(size: int, dtype: Any, rng: Any) -> N
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 511, 512, 513, 1100])
+def test_squared_error_adds_up_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
+    x, target = rng.standard_normal((2, size)).astype(dtype)
+    total, slope = kernels.squared_error(x, target, 0.5)
+    with kernels.use_backend("numpy"):
+        _, expected = kernels.squared_error(x, target, 0.5)
+    close(slope, expected, dtype)
+    exact = ((x - target).astype(np.float64) ** 2).sum()
+    np.testing.assert_allclose(total, exact, rtol=3e-7 if dtype == np.float32 else 1e-15)
+    turned = kernels.squared_error(x[::-1], target[::-1], 0.5)
+    close(turned[1], slope[::-1], dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 100])
 def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
     p, g, m = rng.standard_normal((3, size)).astype(dtype)

@@ -57,6 +57,7 @@ FRONTS: dict[str, Any] = {
         ),
         4 * [(2, 3, 4)],
     ),
+    "squared_error": (lambda x, target: kernels.squared_error(x, target, 2.0), [(3, 4), (3, 4)]),
     "adamw_step": (
         lambda p, g, m, v: kernels.adamw_step([p], [g], [m], [v], **ADAMW), 4 * [(5,)],
     ),

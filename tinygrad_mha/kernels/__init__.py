@@ -28,6 +28,7 @@ from .attentions import (
 )
 from .backend import BACKENDS, backend, use_backend
 from .dispatch import on_compile
+from .errors import squared_error
 from .norms import layer_norm, layer_norm_backward
 from .products import column_sums, embedding_backward, linear, linear_gradients, matmul
 from .softmaxes import (
@@ -78,6 +79,7 @@ __all__ = [
     "silu_backward",
     "softmax",
     "softmax_backward",
+    "squared_error",
     "tanh",
     "use_backend",
 ]

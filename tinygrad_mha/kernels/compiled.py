@@ -96,6 +96,7 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
         ),
         lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
     ),
+    elements.squared_error: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _f8),
     elements.adamw: lambda t: (
         _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
     ),
@@ -592,6 +593,16 @@ def silu(x: Array) -> Array:
 def silu_backward(dy: Array, x: Array) -> Array:
     """dy · silu′(x)."""
     return _each(_silu_backward, dy, x)
+
+
+_squared_error = _Ready(elements.squared_error)
+
+
+def squared_error(x: Array, target: Array, scale: float) -> tuple[float, Array]:
+    """Σ (x − target)², and scale · (x − target)."""
+    slope = np.empty(x.shape, x.dtype)
+    total: float = _squared_error[x.dtype](x.ravel(), target.ravel(), slope.ravel(), scale)
+    return total, slope
 
 
 def adamw(

@@ -281,6 +281,12 @@ def relu_backward(dy: Array, y: Array) -> Array:
     return np.where(y <= 0, dy.dtype.type(0), dy)
 
 
+def squared_error(x: Array, target: Array, scale: float) -> tuple[float, Array]:
+    """Σ (x − target)², and scale · (x − target)."""
+    apart = x - target
+    return float((apart * apart).sum()), apart * scale
+
+
 def adamw(
     params: Sequence[Array], grads: Sequence[Array],
     means: Sequence[Array], squares: Sequence[Array],

@@ -13,6 +13,7 @@ from .elementwise import elementwise, relu, sqrt, where
 from .reduce import sum
 from .reduction import fit, reduced, resolve
 from .shape import expand
+from .squared_error import mse_loss as _squared
 
 
 def _abs(x: Any) -> Any:
@@ -67,8 +68,9 @@ def mse_loss(
     """
     reduction = resolve("mse_loss", size_average, reduce, reduction)
     fit("mse_loss", input=input.shape, target=target.shape)
-    difference = input - target
-    return _weighted(difference * difference, weight, reduction)
+    if weight is None:
+        return _squared(input, target, reduction)
+    return _weighted(_squared(input, target, "none"), weight, reduction)
 
 
 def l1_loss(
