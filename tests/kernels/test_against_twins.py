@@ -557,9 +557,9 @@ def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
     options: Any = {
         "lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "step": 3,
     }  # fmt: skip
-    kernels.adamw_step([mine[0]], [g], [mine[1]], [mine[2]], **options)
+    kernels.adamw_step([(mine[0], g, *mine[1:])], **options)
     with kernels.use_backend("numpy"):
-        kernels.adamw_step([theirs[0]], [g], [theirs[1]], [theirs[2]], **options)
+        kernels.adamw_step([(theirs[0], g, *theirs[1:])], **options)
     for a, b in zip(mine, theirs, strict=True):
         close(a, b, dtype)
 
@@ -570,8 +570,8 @@ def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
 def test_sgd_moves_as_its_twin(size: int, momentum: float, dtype: Any, rng: Any) -> None:
     p, g, b = rng.standard_normal((3, size)).astype(dtype)
     mine, theirs = (p.copy(), b.copy()), (p.copy(), b.copy())
-    kernels.sgd_step([mine[0]], [g], [mine[1]], lr=0.01, momentum=momentum)
+    kernels.sgd_step([(mine[0], g, mine[1])], lr=0.01, momentum=momentum)
     with kernels.use_backend("numpy"):
-        kernels.sgd_step([theirs[0]], [g], [theirs[1]], lr=0.01, momentum=momentum)
+        kernels.sgd_step([(theirs[0], g, theirs[1])], lr=0.01, momentum=momentum)
     for mine_, its in zip(mine, theirs, strict=True):
         close(mine_, its, dtype)

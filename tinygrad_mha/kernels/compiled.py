@@ -605,21 +605,21 @@ def squared_error(x: Array, target: Array, scale: float) -> tuple[float, Array]:
     return total, slope
 
 
+_adamw, _sgd = _Ready(elements.adamw), _Ready(elements.sgd)
+
+
 def adamw(
-    params: Sequence[Array], grads: Sequence[Array],
-    means: Sequence[Array], squares: Sequence[Array], *options: float,
+    rows: Sequence[tuple[Array, ...]], keep: float, rate: float, beta1: float, beta2: float,
+    root: float, eps: float,
 ) -> None:  # fmt: skip
     """P ← P · keep − rate · M / (√V / root + eps), after M and V have taken G in; for each P."""
-    run = _kernel(elements.adamw, params[0].dtype)
-    for p, g, m, v in zip(params, grads, means, squares, strict=True):
-        run(p, g, m, v, *options)
+    run = _adamw[rows[0][0].dtype]
+    for p, g, m, v in rows:
+        run(p, g, m, v, keep, rate, beta1, beta2, root, eps)
 
 
-def sgd(
-    params: Sequence[Array], grads: Sequence[Array], velocities: Sequence[Array],
-    rate: float, momentum: float,
-) -> None:  # fmt: skip
+def sgd(rows: Sequence[tuple[Array, ...]], rate: float, momentum: float) -> None:
     """B ← momentum · B + G, then P ← P − rate · B; for each P."""
-    run = _kernel(elements.sgd, params[0].dtype)
-    for p, g, b in zip(params, grads, velocities, strict=True):
+    run = _sgd[rows[0][0].dtype]
+    for p, g, b in rows:
         run(p, g, b, rate, momentum)
