@@ -245,25 +245,21 @@ def _share_product(
         over_ranges(lambda i, j: run(a[i:j], b, c[i:], bias, False, offsets), n, matrix.ROWS)
 
 
+_linear_gradients = _Ready(matrix.linear_gradients)
+
+
 def linear_gradients(
     dy: Array, x: Array, weight: Array, wanted: Collection[int]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """dy · W, dyᵀ · x and Σ dy, as far as 0, 1 and 2 are wanted; of small matrices in one call."""
     dtype = dy.dtype
-    run = _kernel(matrix.linear_gradients, dtype)
     for_x, for_w, for_b = 0 in wanted, 1 in wanted, 2 in wanted
-    none = _quick(dtype).no_bias
-    dx = np.empty(x.shape, dtype) if for_x else None
-    dw = np.empty(weight.shape, dtype) if for_w else None
-    db = np.empty(len(weight), dtype) if for_b else None
     unused = _UNUSED[dtype]
-    done = run(
-        dy, x, weight,
-        unused if dx is None else dx, unused if dw is None else dw, none if db is None else db,
-        for_x, for_w, for_b,
-    )  # fmt: skip
-    if done:
-        return dx, dw, db
+    dx = np.empty(x.shape, dtype) if for_x else unused
+    dw = np.empty(weight.shape, dtype) if for_w else unused
+    db = np.empty(len(weight), dtype) if for_b else unused[0]
+    if _linear_gradients[dtype](dy, x, weight, dx, dw, db, for_x, for_w, for_b):
+        return dx if for_x else None, dw if for_w else None, db if for_b else None
     return (
         matmul(dy, weight) if for_x else None,
         matmul(dy.T, x) if for_w else None,
@@ -539,18 +535,27 @@ def _share_items(
 # -- elements -------------------------------------------------------------------------------
 
 
-def _each(kernel: _Ready, *arrays: Array) -> Array:
-    """Run a kernel on each number of arrays of one shape."""
-    x = arrays[-1]
-    run = kernel[x.dtype]
-    y = np.empty(x.shape, x.dtype)
-    flat = [a.ravel() for a in arrays]
-    to = y.ravel()
-    if x.size < PARALLEL_NUMBERS:
-        run(*flat, to, 0, x.size)
+def _each(kernel: _Ready, x: Array) -> Array:
+    """Run a kernel on each number of an array."""
+    run, size, y = kernel[x.dtype], x.size, np.empty(x.shape, x.dtype)
+    flat, to = x.ravel(), y.ravel()
+    if size < PARALLEL_NUMBERS:
+        run(flat, to, 0, size)
     else:
-        _share(lambda i, j: run(*flat, to, i, j), x.size, x.size, 64)
+        _share(lambda i, j: run(flat, to, i, j), size, size, 64)
     return y
+
+
+def _each_pair(kernel: _Ready, dy: Array, x: Array) -> Array:
+    """Run a kernel on each pair of numbers of two arrays of one shape."""
+    dtype, size = x.dtype, x.size
+    run, dx = kernel[dtype], np.empty(x.shape, dtype)
+    flat_dy, flat, to = dy.ravel(), x.ravel(), dx.ravel()
+    if size < PARALLEL_NUMBERS:
+        run(flat_dy, flat, to, 0, size)
+    else:
+        _share(lambda i, j: run(flat_dy, flat, to, i, j), size, size, 64)
+    return dx
 
 
 _erf, _sigmoid, _silu = map(_Ready, (elements.erf, elements.sigmoid, elements.silu))
@@ -567,12 +572,12 @@ def gelu(x: Array, approximate: bool = False) -> Array:
 
 def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
     """dy · gelu′(x)."""
-    return _each(_gelu_tanh_backward if approximate else _gelu_backward, dy, x)
+    return _each_pair(_gelu_tanh_backward if approximate else _gelu_backward, dy, x)
 
 
 def relu_backward(dy: Array, y: Array) -> Array:
     """Dy, but 0 where y ≤ 0."""
-    return _each(_relu_backward, dy, y)
+    return _each_pair(_relu_backward, dy, y)
 
 
 def erf(x: Array) -> Array:
@@ -592,7 +597,7 @@ def silu(x: Array) -> Array:
 
 def silu_backward(dy: Array, x: Array) -> Array:
     """dy · silu′(x)."""
-    return _each(_silu_backward, dy, x)
+    return _each_pair(_silu_backward, dy, x)
 
 
 _squared_error = _Ready(elements.squared_error)
