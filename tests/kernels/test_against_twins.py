@@ -543,6 +543,20 @@ def test_relu_backward_chooses_as_its_twin(size: int, dtype: Any, rng: Any) -> N
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 511, 512, 513, 1100])
+def test_squared_error_adds_up_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
+    x, target = rng.standard_normal((2, size)).astype(dtype)
+    total, slope = kernels.squared_error(x, target, 0.5)
+    with kernels.use_backend("numpy"):
+        _, expected = kernels.squared_error(x, target, 0.5)
+    close(slope, expected, dtype)
+    exact = ((x - target).astype(np.float64) ** 2).sum()
+    np.testing.assert_allclose(total, exact, rtol=3e-7 if dtype == np.float32 else 1e-15)
+    turned = kernels.squared_error(x[::-1], target[::-1], 0.5)
+    close(turned[1], slope[::-1], dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 100])
 def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
     p, g, m = rng.standard_normal((3, size)).astype(dtype)
@@ -551,9 +565,9 @@ def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
     options: Any = {
         "lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "step": 3,
     }  # fmt: skip
-    kernels.adamw_step([mine[0]], [g], [mine[1]], [mine[2]], **options)
+    kernels.adamw_step([(mine[0], g, *mine[1:])], **options)
     with kernels.use_backend("numpy"):
-        kernels.adamw_step([theirs[0]], [g], [theirs[1]], [theirs[2]], **options)
+        kernels.adamw_step([(theirs[0], g, *theirs[1:])], **options)
     for a, b in zip(mine, theirs, strict=True):
         close(a, b, dtype)
 
@@ -564,8 +578,8 @@ def test_adamw_moves_as_its_twin(size: int, dtype: Any, rng: Any) -> None:
 def test_sgd_moves_as_its_twin(size: int, momentum: float, dtype: Any, rng: Any) -> None:
     p, g, b = rng.standard_normal((3, size)).astype(dtype)
     mine, theirs = (p.copy(), b.copy()), (p.copy(), b.copy())
-    kernels.sgd_step([mine[0]], [g], [mine[1]], lr=0.01, momentum=momentum)
+    kernels.sgd_step([(mine[0], g, mine[1])], lr=0.01, momentum=momentum)
     with kernels.use_backend("numpy"):
-        kernels.sgd_step([theirs[0]], [g], [theirs[1]], lr=0.01, momentum=momentum)
+        kernels.sgd_step([(theirs[0], g, theirs[1])], lr=0.01, momentum=momentum)
     for mine_, its in zip(mine, theirs, strict=True):
         close(mine_, its, dtype)

@@ -61,11 +61,12 @@ FRONTS: dict[str, Any] = {
         ),
         4 * [(2, 3, 4)],
     ),
+    "squared_error": (lambda x, target: kernels.squared_error(x, target, 2.0), [(3, 4), (3, 4)]),
     "adamw_step": (
-        lambda p, g, m, v: kernels.adamw_step([p], [g], [m], [v], **ADAMW), 4 * [(5,)],
+        lambda p, g, m, v: kernels.adamw_step([(p, g, m, v)], **ADAMW), 4 * [(5,)],
     ),
     "sgd_step": (
-        lambda p, g, b: kernels.sgd_step([p], [g], [b], lr=0.1, momentum=0.9), 3 * [(5,)],
+        lambda p, g, b: kernels.sgd_step([(p, g, b)], lr=0.1, momentum=0.9), 3 * [(5,)],
     ),
 }  # fmt: skip
 PLACES = [(name, i) for name, (_, shapes) in FRONTS.items() for i in range(1, len(shapes))]

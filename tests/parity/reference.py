@@ -77,6 +77,10 @@ def _split_heads(torch: Any, x: Any, num_heads: int) -> Any:
     return x.unflatten(-1, (num_heads, -1)).transpose(-2, -3)
 
 
+def _reduced(losses: Any, reduction: str) -> Any:
+    return losses if reduction == "none" else getattr(losses, reduction)()
+
+
 def _layer_norm(torch: Any, x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Any:
     return torch.nn.functional.layer_norm(x, x.shape[-1:], weight, bias, eps)
 
@@ -182,6 +186,8 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "bernoulli_nll": lambda torch, x, target: torch.nn.functional.binary_cross_entropy(
         x, target, reduction="none"
     ),
+    # not torch.nn.functional.mse_loss, which warns where shapes differ
+    "mse_loss": lambda torch, x, target, reduction="mean": _reduced((x - target) ** 2, reduction),
     "huber": lambda torch, x, delta: torch.nn.functional.huber_loss(
         x, torch.zeros_like(x), reduction="none", delta=delta
     ),

@@ -294,19 +294,19 @@ def _walk(
             wanted = [i for i in wanted if node.inputs[i] in on_path]
             if not wanted:
                 continue  # asked for itself, and nothing below it is
-        saved = node.saved
+        op, saved = node.op, node.saved
         if saved is None:
             raise freed(node, "backward")
         if node.sequence < memory.last_write:
             check_unwritten(node, wanted, saved, "backward")
         if create_graph:
             with enable_grad():
-                gradients = node.op.gradients(dy, wanted, as_tensors(node, saved), fused=False)
+                gradients = op.gradients(dy, wanted, as_tensors(node, saved), fused=False)
         else:
-            gradients = node.op.gradients(dy, wanted, saved, fused=True)
+            gradients = op.gradients(dy, wanted, saved, fused=True)
         if modes.anomaly:
             _examine(node, wanted, saved, gradients)
-        if not retain_graph and node.op.saves_values:
+        if not retain_graph and op.saves_values:
             node.saved = None
         flows: list[Flow] = []
         inputs = node.inputs
@@ -337,7 +337,7 @@ def _walk(
                 met = before is not None
                 captured[target] = gradient if before is None else _sum(before, gradient)
             if watch:
-                name, rule, _ = node.op.plan[0 if node.op.variadic else i]
+                name, rule, _ = op.plan[0 if op.variadic else i]
                 flows.append(Flow(name, rule, gradient, target, met))
         if watch:
             yield Step(index, node, dy, tuple(flows), node.saved is None)
@@ -380,7 +380,9 @@ def _hooked(hooks: dict[int, Any], gradient: Any) -> Any:
         return run(hooks, Tensor(gradient)).data
 
 
-def _examine(node: Node, wanted: list[int], saved: tuple[Any, ...], gradients: list[Any]) -> None:
+def _examine(
+    node: Node, wanted: list[int], saved: tuple[Any, ...], gradients: Sequence[Any]
+) -> None:
     """In anomaly mode: look whether saved values changed, or gradients are nan."""
     made = "" if node.origin is None else f"; it ran at {node.origin[0]}:{node.origin[1]}"
     if node.fingerprints is not None and node.fingerprints != fingerprints(saved):

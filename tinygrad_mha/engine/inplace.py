@@ -128,7 +128,7 @@ def _rewrite(tensor: Tensor, out: Tensor) -> None:
     sources = [(t.grad_fn or t) if t.requires_grad else t.data for t in (base, out)]
     wanted = [i for i, t in enumerate((base, out)) if t.requires_grad]
     assign, params = REGISTRY["assign"], (view.steps,)
-    saved = assign.save([base.data, out.data], params, base.data)
+    saved = assign.save([base.data, out.data], params, base.data, ())
     base._grad_fn = Node(assign, sources, wanted, params, saved, base.data, thread.modes)
     base._requires_grad = True
     base._epoch += 1

@@ -25,7 +25,18 @@ np.empty(31 << 20, np.uint8)
 #: Numbers nodes and writes in the order in which they happen.
 clock = itertools.count()
 
-_written: dict[int, tuple[weakref.ref[np.ndarray], int, int]] = {}
+
+class _Note:
+    """When an array was last written to, and how often."""
+
+    __slots__ = ("gone", "number", "version")
+
+    def __init__(self, gone: weakref.ref[np.ndarray]) -> None:
+        self.gone = gone  # takes the note away with the array
+        self.number = self.version = 0
+
+
+_written: dict[int, _Note] = {}
 #: The number of the latest write.
 last_write = -1
 
@@ -47,20 +58,20 @@ def touch(arrays: Iterable[np.ndarray]) -> None:
     global last_write
     last_write = now = next(clock)
     for array in arrays:
-        whole = owner(array)
+        whole = array if array.base is None else owner(array)
         key = id(whole)
-        known = _written.get(key)
-        if known is None:
+        note = _written.get(key)
+        if note is None:
             gone = weakref.ref(whole, lambda _, key=key: _written.pop(key, None))  # type: ignore[misc]
-            _written[key] = (gone, now, 1)
-        else:
-            _written[key] = (known[0], now, known[2] + 1)
+            note = _written[key] = _Note(gone)
+        note.number = now
+        note.version += 1
 
 
 def version(array: np.ndarray) -> int:
     """Count the writes into an array's memory."""
-    known = _written.get(id(owner(array)))
-    return 0 if known is None else known[2]
+    note = _written.get(id(owner(array)))
+    return 0 if note is None else note.version
 
 
 def written_since(number: int, saved: tuple[Any, ...]) -> np.ndarray | None:
@@ -71,7 +82,7 @@ def written_since(number: int, saved: tuple[Any, ...]) -> np.ndarray | None:
             if found is not None:
                 return found
         elif isinstance(value, np.ndarray):
-            known = _written.get(id(owner(value)))
-            if known is not None and known[1] > number:
+            note = _written.get(id(owner(value)))
+            if note is not None and note.number > number:
                 return value
     return None

@@ -36,7 +36,7 @@ checks hold it to the rules.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from types import FunctionType
@@ -182,9 +182,10 @@ class Op(Generic[P]):
         self.__qualname__ = forward.__qualname__
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
-        self._pick: Callable[[tuple[Any, ...]], tuple[Any, ...]] = _nothing
+        #: (arrays, params, out, extras) of a call -> what the rules asked for.
+        self.save: Callable[..., tuple[Any, ...]] = _nothing
         self.plan: tuple[Any, ...] = ()  # per input: its name, its rule, what the rule is given
-        self._pickers: dict[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {}
+        self._pick_fused: Callable[..., tuple[Any, ...]] = _nothing
         if self.name in REGISTRY:
             raise ValueError(f"op: an operation named {self.name!r} is registered already")
         REGISTRY[self.name] = self
@@ -206,8 +207,10 @@ class Op(Generic[P]):
         self.param_names = tuple(p.name for p in parameters[count:])
         self._input_defaults = tuple(p.default for p in parameters[:count])
         self._param_defaults = tuple(p.default for p in parameters[count:])
-        self._needs_names = self.variadic or _REQUIRED in self._param_defaults
         self._count = len(self.input_names)
+        # so many arguments beside the inputs can stand in their places; of *inputs none can
+        required = self._param_defaults.count(_REQUIRED)
+        self._fewest, self._most = (1, 0) if self.variadic else (required, len(self.param_names))
         self._parameters = {p.name for p in parameters}
 
     # -- definition -----------------------------------------------------------------
@@ -268,27 +271,43 @@ class Op(Generic[P]):
         return takes
 
     def _all_names(self) -> tuple[str, ...]:
-        """Everything that can be saved, in the order in which ``__call__`` lays it out."""
+        """Everything that can be saved."""
         shapes = tuple(f"{name}_shape" for name in self.input_names)
         return (*self.input_names, *self.param_names, "out", *self.extras, *shapes)
 
     def _plan(self) -> None:
         """Decide once what a call saves, and where each rule finds its share of it."""
-        every = self._all_names()
         rules = [*self.rules.values(), *([self.fused] if self.fused else [])]
         wanted = {name for rule in rules for name in rule.takes}
-        self.saved_names = tuple(name for name in every if name in wanted)
-        self._pick = _picker(every, self.saved_names)
-        self._pickers = {rule.of: _picker(self.saved_names, rule.takes) for rule in rules}
+        self.saved_names = tuple(name for name in self._all_names() if name in wanted)
+        self.save = self._saver()
+        pickers = {rule.of: _picker(self.saved_names, rule.takes) for rule in rules}
         self.plan = tuple(
-            (name, self.rules.get(name), self._pickers.get(name, _nothing))
-            for name in self.input_names
+            (name, self.rules.get(name), pickers.get(name, _nothing)) for name in self.input_names
         )
-        self._saves_shapes = any(name.endswith("_shape") for name in self.saved_names)
+        self._pick_fused = pickers.get("*", _nothing)
         # shapes and plain arguments need not be freed: without values a second backward is legal
         self.saves_values = any(
             name in (*self.input_names, "out", *self.extras) for name in self.saved_names
         )
+
+    def _saver(self) -> Callable[..., tuple[Any, ...]]:
+        """Write the function that picks what the rules asked for, out of all that a call knows.
+
+        Written out, ``(arrays[0], out)``, it takes as long as making the tuple does.
+        """
+        if self.variadic:
+            places = {self.input_names[0]: "tuple(arrays)"}
+            places[f"{self.input_names[0]}_shape"] = "tuple(map(shape, arrays))"
+        else:
+            places = {name: f"arrays[{i}]" for i, name in enumerate(self.input_names)}
+            places |= {f"{name}_shape": f"shape({x})" for name, x in places.items()}
+        places |= {name: f"params[{i}]" for i, name in enumerate(self.param_names)}
+        places |= {name: f"extras[{i}]" for i, name in enumerate(self.extras)}
+        picked = "".join(f"{places.get(name, name)}, " for name in self.saved_names)
+        source = f"lambda arrays, params, out, extras: ({picked})"
+        saver: Callable[..., tuple[Any, ...]] = eval(source, {"shape": np.shape})
+        return saver
 
     @property
     def differentiable(self) -> bool:
@@ -307,8 +326,12 @@ class Op(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the operation; see ``help`` of its name for the arguments."""
-        if kwargs or len(args) != self._count or self._needs_names:
-            inputs, params = self._arguments(args, kwargs)
+        given = len(args) - self._count
+        if kwargs or not self._fewest <= given <= self._most:
+            inputs, params = self._bind(args, kwargs)
+        elif given:
+            inputs = args[: self._count]
+            params = args[self._count :] + self._param_defaults[given:]
         else:
             inputs, params = args, self._param_defaults
         arrays: list[Any] = []  # what is computed with
@@ -351,7 +374,7 @@ class Op(Generic[P]):
             out = np.asarray(out)
         modes = thread.modes
         if wanted and self.rules and out.dtype.kind == "f" and modes.grad_enabled:
-            saved = self.save(arrays, params, out, extras) if self.saved_names else ()
+            saved = self.save(arrays, params, out, extras)
             result = Tensor(out, True, Node(self, sources, wanted, params, saved, out, modes))
         else:
             result = Tensor(out)
@@ -384,38 +407,8 @@ class Op(Generic[P]):
         if not wanted or not modes.grad_enabled:
             return Tensor(out)
         arrays = [plain(value) for value in inputs]
-        saved = self.save(arrays, params, out, tuple(extras)) if self.saved_names else ()
+        saved = self.save(arrays, params, out, tuple(extras))
         return Tensor(out, True, Node(self, sources, wanted, params, saved, out, modes))
-
-    def save(
-        self,
-        arrays: list[Any],
-        params: tuple[Any, ...],
-        out: np.ndarray,
-        extras: tuple[Any, ...] = (),
-    ) -> tuple[Any, ...]:
-        """Pick what the rules asked for, out of everything that a call knows."""
-        if not self._saves_shapes:
-            named = [tuple(arrays)] if self.variadic else arrays
-            return self._pick((*named, *params, out, *extras))
-        shapes: list[Any] = [
-            array.shape if type(array) is np.ndarray else np.shape(array) for array in arrays
-        ]
-        if self.variadic:
-            return self._pick((tuple(arrays), *params, out, *extras, tuple(shapes)))
-        return self._pick((*arrays, *params, out, *extras, *shapes))
-
-    def _arguments(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Sort the arguments into inputs and params; quickly where all stand in their places."""
-        given = len(args) - self._count
-        if kwargs or self.variadic or given <= 0:
-            return self._bind(args, kwargs)
-        params = args[self._count :] + self._param_defaults[given:]
-        if given > len(self._param_defaults) or _REQUIRED in params[given:]:
-            return self._bind(args, {})  # which says what is wrong
-        return args[: self._count], params
 
     def _bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -465,7 +458,7 @@ class Op(Generic[P]):
 
     def gradients(
         self, dy: Value, wanted: list[int], saved: tuple[Any, ...], fused: bool
-    ) -> list[Value]:
+    ) -> Sequence[Value]:
         """Gradients of the inputs at the positions `wanted`, from that of the output.
 
         Parameters
@@ -480,8 +473,8 @@ class Op(Generic[P]):
             Whether the fast path may run, if there is one; it takes arrays only.
         """
         if fused and self.fused is not None:
-            every = self.fused.function(dy, wanted, *self._pickers["*"](saved))
-            return [every[i] for i in wanted] if len(wanted) < len(every) else list(every)
+            every = self.fused.function(dy, wanted, *self._pick_fused(saved))
+            return every if len(wanted) == len(every) else [every[i] for i in wanted]
         if len(wanted) == 1 and not self.variadic:  # most have one rule to run
             _, rule, pick = self.plan[wanted[0]]
             if rule is not None:
@@ -605,7 +598,7 @@ def _picker(
     return itemgetter(*where)
 
 
-def _nothing(_: tuple[Any, ...]) -> tuple[Any, ...]:
+def _nothing(*_: Any) -> tuple[Any, ...]:
     return ()
 
 

@@ -29,6 +29,7 @@ from .attentions import (
 )
 from .backend import BACKENDS, backend, use_backend
 from .dispatch import on_compile
+from .errors import squared_error
 from .norms import layer_norm, layer_norm_backward
 from .products import (
     column_sums,
@@ -88,6 +89,7 @@ __all__ = [
     "small_product",
     "softmax",
     "softmax_backward",
+    "squared_error",
     "tanh",
     "use_backend",
 ]

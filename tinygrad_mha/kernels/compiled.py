@@ -98,6 +98,7 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
         ),
         lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
     ),
+    elements.squared_error: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _f8),
     elements.adamw: lambda t: (
         _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
     ),
@@ -251,36 +252,26 @@ def _share_product(
         over_ranges(lambda i, j: run(a[i:j], b, c[i:], bias, False, offsets), n, matrix.ROWS)
 
 
+_linear_gradients = _Ready(matrix.linear_gradients)
+
+
 def linear_gradients(
     dy: Array, x: Array, weight: Array, wanted: Collection[int]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """dy · W, dyᵀ · x and Σ dy, as far as 0, 1 and 2 are wanted; of small matrices in one call."""
     dtype = dy.dtype
-    if get_num_threads() > 1 and dy.size * x.shape[1] >= PARALLEL_PRODUCTS:
-        return _linear_gradients(dy, x, weight, wanted)
-    run = _kernel(matrix.linear_gradients, dtype)
     for_x, for_w, for_b = 0 in wanted, 1 in wanted, 2 in wanted
-    none = _quick(dtype).no_bias
-    dx = np.empty(x.shape, dtype) if for_x else None
-    dw = np.empty(weight.shape, dtype) if for_w else None
-    db = np.empty(len(weight), dtype) if for_b else None
-    unused = _UNUSED[dtype]
-    done = run(
-        dy, x, weight,
-        unused if dx is None else dx, unused if dw is None else dw, none if db is None else db,
-        for_x, for_w, for_b,
-    )  # fmt: skip
-    return (dx, dw, db) if done else _linear_gradients(dy, x, weight, wanted)
-
-
-def _linear_gradients(
-    dy: Array, x: Array, weight: Array, wanted: Collection[int]
-) -> tuple[Array | None, Array | None, Array | None]:
-    """The same by a product for each, which several threads may share."""
+    if get_num_threads() == 1 or dy.size * x.shape[1] < PARALLEL_PRODUCTS:
+        unused = _UNUSED[dtype]
+        dx = np.empty(x.shape, dtype) if for_x else unused
+        dw = np.empty(weight.shape, dtype) if for_w else unused
+        db = np.empty(len(weight), dtype) if for_b else unused[0]
+        if _linear_gradients[dtype](dy, x, weight, dx, dw, db, for_x, for_w, for_b):
+            return dx if for_x else None, dw if for_w else None, db if for_b else None
     return (
-        matmul(dy, weight) if 0 in wanted else None,
-        matmul(dy.T, x) if 1 in wanted else None,
-        column_sums(dy) if 2 in wanted else None,
+        matmul(dy, weight) if for_x else None,
+        matmul(dy.T, x) if for_w else None,
+        column_sums(dy) if for_b else None,
     )
 
 
@@ -580,18 +571,27 @@ def _share_items(
 # -- elements -------------------------------------------------------------------------------
 
 
-def _each(kernel: _Ready, *arrays: Array) -> Array:
-    """Run a kernel on each number of arrays of one shape."""
-    x = arrays[-1]
-    run = kernel[x.dtype]
-    y = np.empty(x.shape, x.dtype)
-    flat = [a.ravel() for a in arrays]
-    to = y.ravel()
-    if x.size < PARALLEL_NUMBERS:
-        run(*flat, to, 0, x.size)
+def _each(kernel: _Ready, x: Array) -> Array:
+    """Run a kernel on each number of an array."""
+    run, size, y = kernel[x.dtype], x.size, np.empty(x.shape, x.dtype)
+    flat, to = x.ravel(), y.ravel()
+    if size < PARALLEL_NUMBERS:
+        run(flat, to, 0, size)
     else:
-        _share(lambda i, j: run(*flat, to, i, j), x.size, x.size, 64)
+        _share(lambda i, j: run(flat, to, i, j), size, size, 64)
     return y
+
+
+def _each_pair(kernel: _Ready, dy: Array, x: Array) -> Array:
+    """Run a kernel on each pair of numbers of two arrays of one shape."""
+    dtype, size = x.dtype, x.size
+    run, dx = kernel[dtype], np.empty(x.shape, dtype)
+    flat_dy, flat, to = dy.ravel(), x.ravel(), dx.ravel()
+    if size < PARALLEL_NUMBERS:
+        run(flat_dy, flat, to, 0, size)
+    else:
+        _share(lambda i, j: run(flat_dy, flat, to, i, j), size, size, 64)
+    return dx
 
 
 _erf, _sigmoid, _silu = map(_Ready, (elements.erf, elements.sigmoid, elements.silu))
@@ -608,12 +608,12 @@ def gelu(x: Array, approximate: bool = False) -> Array:
 
 def gelu_backward(dy: Array, x: Array, approximate: bool = False) -> Array:
     """dy · gelu′(x)."""
-    return _each(_gelu_tanh_backward if approximate else _gelu_backward, dy, x)
+    return _each_pair(_gelu_tanh_backward if approximate else _gelu_backward, dy, x)
 
 
 def relu_backward(dy: Array, y: Array) -> Array:
     """Dy, but 0 where y ≤ 0."""
-    return _each(_relu_backward, dy, y)
+    return _each_pair(_relu_backward, dy, y)
 
 
 def erf(x: Array) -> Array:
@@ -633,24 +633,34 @@ def silu(x: Array) -> Array:
 
 def silu_backward(dy: Array, x: Array) -> Array:
     """dy · silu′(x)."""
-    return _each(_silu_backward, dy, x)
+    return _each_pair(_silu_backward, dy, x)
+
+
+_squared_error = _Ready(elements.squared_error)
+
+
+def squared_error(x: Array, target: Array, scale: float) -> tuple[float, Array]:
+    """Σ (x − target)², and scale · (x − target)."""
+    slope = np.empty(x.shape, x.dtype)
+    total: float = _squared_error[x.dtype](x.ravel(), target.ravel(), slope.ravel(), scale)
+    return total, slope
+
+
+_adamw, _sgd = _Ready(elements.adamw), _Ready(elements.sgd)
 
 
 def adamw(
-    params: Sequence[Array], grads: Sequence[Array],
-    means: Sequence[Array], squares: Sequence[Array], *options: float,
+    rows: Sequence[tuple[Array, ...]], keep: float, rate: float, beta1: float, beta2: float,
+    root: float, eps: float,
 ) -> None:  # fmt: skip
     """P ← P · keep − rate · M / (√V / root + eps), after M and V have taken G in; for each P."""
-    run = _kernel(elements.adamw, params[0].dtype)
-    for p, g, m, v in zip(params, grads, means, squares, strict=True):
-        run(p, g, m, v, *options)
+    run = _adamw[rows[0][0].dtype]
+    for p, g, m, v in rows:
+        run(p, g, m, v, keep, rate, beta1, beta2, root, eps)
 
 
-def sgd(
-    params: Sequence[Array], grads: Sequence[Array], velocities: Sequence[Array],
-    rate: float, momentum: float,
-) -> None:  # fmt: skip
+def sgd(rows: Sequence[tuple[Array, ...]], rate: float, momentum: float) -> None:
     """B ← momentum · B + G, then P ← P − rate · B; for each P."""
-    run = _kernel(elements.sgd, params[0].dtype)
-    for p, g, b in zip(params, grads, velocities, strict=True):
+    run = _sgd[rows[0][0].dtype]
+    for p, g, b in rows:
         run(p, g, b, rate, momentum)

@@ -1,4 +1,4 @@
-"""Kernels that work on each number by itself, and the update of the parameters."""
+"""Kernels that work on each number by itself, the squared error, the update of the parameters."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from .simd import (
     store,
     store_first,
     sub,
+    sum_of,
     where_less,
 )
 
@@ -181,6 +182,28 @@ def relu_backward(DY, Y, DX, first, last):  # type: ignore[no-untyped-def]
         rest = last - whole
         passed = _relu_gradient(load_first(dy, whole, rest, none), load_first(y, whole, rest, none))
         store_first(dx, whole, rest, passed)
+
+
+@kernel
+def squared_error(X, T, D, scale):  # type: ignore[no-untyped-def]
+    """D = scale · (X − T); returns Σ (X − T)², added up in blocks: errors do not run on."""
+    n, lanes = X.size, lanes_of(X)
+    x, t, d = memory(X), memory(T), memory(D)
+    none, factor, total = X.dtype.type(0), splat(X.dtype.type(scale)), 0.0
+    for first in range(0, n, 32 * lanes):
+        last, part = min(first + 32 * lanes, n), splat(none)
+        whole = first + (last - first) // lanes * lanes
+        for i in range(first, whole, lanes):
+            apart = sub(load(x, i), load(t, i))
+            part = fma(apart, apart, part)
+            store(d, i, mul(apart, factor))
+        if whole < last:
+            rest = last - whole
+            apart = sub(load_first(x, whole, rest, none), load_first(t, whole, rest, none))
+            part = fma(apart, apart, part)
+            store_first(d, whole, rest, mul(apart, factor))
+        total += sum_of(part)
+    return total
 
 
 @inner

@@ -289,13 +289,18 @@ def relu_backward(dy: Array, y: Array) -> Array:
     return np.where(y <= 0, dy.dtype.type(0), dy)
 
 
+def squared_error(x: Array, target: Array, scale: float) -> tuple[float, Array]:
+    """Σ (x − target)², and scale · (x − target)."""
+    apart = x - target
+    return float((apart * apart).sum()), apart * scale
+
+
 def adamw(
-    params: Sequence[Array], grads: Sequence[Array],
-    means: Sequence[Array], squares: Sequence[Array],
-    keep: float, rate: float, beta1: float, beta2: float, root: float, eps: float,
+    rows: Sequence[tuple[Array, ...]], keep: float, rate: float, beta1: float, beta2: float,
+    root: float, eps: float,
 ) -> None:  # fmt: skip
     """P ← P · keep − rate · M / (√V / root + eps), after M and V have taken G in; for each P."""
-    for p, g, m, v in zip(params, grads, means, squares, strict=True):
+    for p, g, m, v in rows:
         m *= beta1
         m += (1 - beta1) * g
         v *= beta2
@@ -304,12 +309,9 @@ def adamw(
         p -= rate * m / (np.sqrt(v) / root + eps)
 
 
-def sgd(
-    params: Sequence[Array], grads: Sequence[Array], velocities: Sequence[Array],
-    rate: float, momentum: float,
-) -> None:  # fmt: skip
+def sgd(rows: Sequence[tuple[Array, ...]], rate: float, momentum: float) -> None:
     """B ← momentum · B + G, then P ← P − rate · B; for each P. Without momentum B is G."""
-    for p, g, b in zip(params, grads, velocities, strict=True):
+    for p, g, b in rows:
         if momentum:
             b *= momentum
             b += g

@@ -14,10 +14,7 @@ Array = np.ndarray
 
 
 def adamw_step(
-    params: Sequence[Array],
-    grads: Sequence[Array],
-    means: Sequence[Array],
-    squares: Sequence[Array],
+    rows: Sequence[tuple[Array, ...]],
     *,
     lr: float,
     beta1: float,
@@ -30,7 +27,7 @@ def adamw_step(
 
     Parameters
     ----------
-    params, grads, means, squares : sequence of ndarray
+    rows : sequence of (ndarray, ndarray, ndarray, ndarray)
         For each parameter four arrays of one length, ``(n,)``, all of one dtype: what is
         learned, its gradient, the running means of the gradient and of its square. Those
         that change are consecutive in memory.
@@ -45,27 +42,25 @@ def adamw_step(
     >>> from tinygrad_mha import kernels
     >>> p, g, m, v = np.ones(1), np.ones(1), np.zeros(1), np.zeros(1)
     >>> kernels.adamw_step(
-    ...     [p], [g], [m], [v], lr=0.5, beta1=0.9, beta2=0.999, eps=0.0, weight_decay=0.0, step=1
+    ...     [(p, g, m, v)], lr=0.5, beta1=0.9, beta2=0.999, eps=0.0, weight_decay=0.0, step=1
     ... )
     >>> p
     array([0.5])
     """
-    dtype = params[0].dtype
-    for p, g, m, v in zip(params, grads, means, squares, strict=True):
+    dtype = rows[0][0].dtype
+    for p, g, m, v in rows:
         if not (p.dtype is g.dtype is m.dtype is v.dtype is dtype) or not (
             len(p) == len(g) == len(m) == len(v)
         ):
             check_fit(dtype, p.shape, param=p, grad=g, mean=m, square=v)
-    backend_for(params[0]).adamw(
-        params, grads, means, squares, 1 - lr * weight_decay, lr / (1 - beta1**step),
+    backend_for(rows[0][0]).adamw(
+        rows, 1 - lr * weight_decay, lr / (1 - beta1**step),
         beta1, beta2, math.sqrt(1 - beta2**step), eps,
     )  # fmt: skip
 
 
 def sgd_step(
-    params: Sequence[Array],
-    grads: Sequence[Array],
-    velocities: Sequence[Array],
+    rows: Sequence[tuple[Array, ...]],
     *,
     lr: float,
     momentum: float,
@@ -74,7 +69,7 @@ def sgd_step(
 
     Parameters
     ----------
-    params, grads, velocities : sequence of ndarray
+    rows : sequence of (ndarray, ndarray, ndarray)
         For each parameter three arrays of one length, ``(n,)``, all of one dtype: what is
         learned, its gradient, what is left of the steps before. Those that change are
         consecutive in memory.
@@ -86,15 +81,15 @@ def sgd_step(
     >>> import numpy as np
     >>> from tinygrad_mha import kernels
     >>> p, g, b = np.ones(1), np.ones(1), np.zeros(1)
-    >>> kernels.sgd_step([p], [g], [b], lr=0.5, momentum=0.0)
+    >>> kernels.sgd_step([(p, g, b)], lr=0.5, momentum=0.0)
     >>> p
     array([0.5])
     """
-    dtype = params[0].dtype
-    for p, g, b in zip(params, grads, velocities, strict=True):
+    dtype = rows[0][0].dtype
+    for p, g, b in rows:
         if not (p.dtype is g.dtype is b.dtype is dtype) or len(p) != len(g):
             check_fit(dtype, p.shape, param=p, grad=g)
             check_fit(dtype, b.shape, velocity=b)
         if momentum and len(p) != len(b):
             check_fit(dtype, p.shape, velocity=b)
-    backend_for(params[0]).sgd(params, grads, velocities, lr, momentum)
+    backend_for(rows[0][0]).sgd(rows, lr, momentum)

@@ -31,5 +31,5 @@ def expect_array(x: Any, name: str) -> None:
         ...
     TypeError: Linear: x is a list, expected a Tensor; say tm.tensor(values)
     """
-    if not isinstance(x, Tensor | np.ndarray):
+    if type(x) is not Tensor and not isinstance(x, Tensor | np.ndarray):
         raise TypeError(f"{name} is a {type(x).__name__}, expected a Tensor; say tm.tensor(values)")

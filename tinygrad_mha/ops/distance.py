@@ -13,6 +13,7 @@ from .elementwise import elementwise, relu, sqrt, where
 from .reduce import sum
 from .reduction import fit, reduced, resolve
 from .shape import expand
+from .squared_error import mse_loss as _squared
 
 
 def _abs(x: Any) -> Any:
@@ -66,9 +67,10 @@ def mse_loss(
     tensor(2.)
     """
     reduction = resolve("mse_loss", size_average, reduce, reduction)
-    fit("mse_loss", input=input.shape, target=target.shape)
-    difference = input - target
-    return _weighted(difference * difference, weight, reduction)
+    fit("mse_loss", input, target)
+    if weight is None:
+        return _squared(input, target, reduction)
+    return _weighted(_squared(input, target, "none"), weight, reduction)
 
 
 def l1_loss(
@@ -88,7 +90,7 @@ def l1_loss(
     tensor(1.)
     """
     reduction = resolve("l1_loss", size_average, reduce, reduction)
-    fit("l1_loss", input=input.shape, target=target.shape)
+    fit("l1_loss", input, target)
     return _weighted(_abs(input - target), weight, reduction)
 
 
@@ -164,7 +166,7 @@ def smooth_l1_loss(
     if beta == 0:
         return l1_loss(input, target, size_average, reduce, reduction)
     reduction = resolve("smooth_l1_loss", size_average, reduce, reduction)
-    fit("smooth_l1_loss", input=input.shape, target=target.shape)
+    fit("smooth_l1_loss", input, target)
     return reduced(huber(input - target, delta=beta) / beta, reduction)
 
 
@@ -202,7 +204,7 @@ def huber_loss(
     if not delta > 0:
         raise ValueError(f"huber_loss: delta is {delta}, expected a positive number")
     reduction = resolve("huber_loss", None, None, reduction)
-    fit("huber_loss", input=input.shape, target=target.shape)
+    fit("huber_loss", input, target)
     losses = huber(input - target, delta=delta)
     return reduced(losses if weight is None else losses * weight, reduction)
 

@@ -42,7 +42,7 @@ def reduced(losses: Any, reduction: str) -> Any:
     return losses if reduction == "none" else sum(losses) if reduction == "sum" else mean(losses)
 
 
-def fit(name: str, **shapes: Any) -> None:
+def fit(name: str, input: Any, target: Any) -> None:
     """Check that shapes broadcast, and warn where they differ: that is rarely meant.
 
     Raises
@@ -50,12 +50,12 @@ def fit(name: str, **shapes: Any) -> None:
     ValueError
         They do not broadcast.
     """
-    first, *others = shapes.values()
-    if others.count(first) == len(others):
+    if input.shape == target.shape:
         return  # as nearly always; what is said below takes as long as the loss itself
-    text = " and ".join(f"{key} has shape {tuple(shape)}" for key, shape in shapes.items())
+    shapes = tuple(input.shape), tuple(target.shape)
+    text = f"input has shape {shapes[0]} and target has shape {shapes[1]}"
     try:
-        np.broadcast_shapes(*shapes.values())
+        np.broadcast_shapes(*shapes)
     except ValueError:
         raise ValueError(f"{name}: {text}; they must be equal, or broadcast") from None
     warnings.warn(

@@ -69,7 +69,7 @@ class AdamW(Optimizer):
 
     def _run(self, steps: int, rows: list[Row]) -> None:
         kernels.adamw_step(
-            *zip(*rows, strict=True),
+            rows,
             lr=self.lr,
             beta1=self.betas[0],
             beta2=self.betas[1],

@@ -76,29 +76,28 @@ class Optimizer:
             Gets how many steps they have taken, this one included, and what is to be updated
             together: parameters of one dtype that have taken as many.
         """
-        together: dict[tuple[int, str], list[Row]] = {}
+        together: dict[tuple[int, np.dtype[Any]], list[Row]] = {}
+        group: list[Row] = []
+        alike: tuple[int, Any] = (0, None)
         changed: list[np.ndarray] = []
         copies: list[tuple[np.ndarray, np.ndarray]] = []
-        counts, memory = self._steps, self._memory
+        counts, memory, seen = self._steps, self._memory, self._seen
         for i, p in enumerate(self.params):
             g = p._grad
             if g is None:
                 continue
-            counts[i] = steps = counts[i] + 1
             data = p.data
             flat, gradient = data.ravel(), g.data.ravel()
-            if (
-                data is not self._seen[i]
-                or gradient.size != flat.size
-                or gradient.dtype is not flat.dtype
-            ):
+            dtype = flat.dtype
+            if data is not seen[i] or gradient.size != flat.size or gradient.dtype is not dtype:
                 self._check(i, flat, gradient)
             if flat.base is None:  # not consecutive in memory, so that ravel() made a copy
                 copies.append((data, flat))
-            group = (steps, data.dtype.char)
-            if group not in together:
-                together[group] = []
-            together[group].append((flat, gradient, *memory[i]))
+            counts[i] = steps = counts[i] + 1
+            if alike != (steps, dtype):  # most belong to the group of the one before
+                alike = steps, dtype
+                group = together.setdefault(alike, [])
+            group.append((flat, gradient) + memory[i])
             changed.append(data)
         for (steps, _), rows in together.items():
             run(steps, rows)

@@ -50,11 +50,6 @@ class SGD(Optimizer):
         self._update(self._run)
 
     def _run(self, steps: int, rows: list[Row]) -> None:
-        params, grads, *velocities = zip(*rows, strict=True)
-        kernels.sgd_step(
-            params,
-            grads,
-            velocities[0] if velocities else grads,  # without momentum it is not looked at
-            lr=self.lr,
-            momentum=self.momentum,
-        )
+        if len(rows[0]) < 3:  # without momentum there is no velocity, and none is looked at
+            rows = [(p, g, g) for p, g in rows]
+        kernels.sgd_step(rows, lr=self.lr, momentum=self.momentum)
