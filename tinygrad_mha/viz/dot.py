@@ -13,6 +13,7 @@ from .data import Edge, Trace, Vertex
 from .flow import Scale, norm_of, together, words
 from .head_lanes import HeadLanes
 from .heading import heading
+from .maps import Stencils
 from .part import part
 from .picture import PRINT, Picture
 from .scene import arrange
@@ -24,9 +25,9 @@ _FONT = "Arial"  # graphviz-pure brings metrics for it; browsers everywhere have
 _RULES = 40
 
 
-def draw(data: Trace, picture: Picture) -> str:
-    """Write the whole picture."""
-    return Drawing(data, picture).source()
+def draw(data: Trace, picture: Picture, stencils: Stencils | None = None) -> str:
+    """Write the whole picture; with `stencils`, for an SVG into which they are to be put."""
+    return Drawing(data, picture, stencils).source()
 
 
 def part_of(data: Trace, picture: Picture) -> Trace:
@@ -42,7 +43,8 @@ def part_of(data: Trace, picture: Picture) -> Trace:
 class Drawing:
     """One picture in the making."""
 
-    def __init__(self, data: Trace, picture: Picture) -> None:
+    def __init__(self, data: Trace, picture: Picture, stencils: Stencils | None = None) -> None:
+        self.stencils = stencils
         self.data, self.picture, self.theme = data, picture, picture.colours
         self.scene = arrange(data, picture.heads == "lanes", picture.depth)
         self.scale = Scale(data, self.theme)
@@ -172,6 +174,9 @@ class Drawing:
         if vertex.seconds is not None:
             details.append(seconds(vertex.seconds))
         name = vertex.symbol if vertex.kind == "op" else vertex.name
+        around = self.scene.parents[key]
+        if vertex.kind == "parameter" and around is not None:  # its frame says the rest
+            name = name.removeprefix(f"{self.data.modules[around].path}.")
         graph.node(key, card(self.theme, label(name), details, *self.paint(vertex)))
 
     def _box(self, graph: Any, key: str) -> None:

@@ -83,7 +83,7 @@ class HeadLanes:
             )  # fmt: skip
             wide = 0.6 + 2.6 * lane.contribution / top
             self._arrow(
-                graph, f"{last}:s", f"{self.key}_sum:l{lane.head}:n", out,
+                graph, f"{last}:l:s", f"{self.key}_sum:l{lane.head}:n", out,
                 color=colour, penwidth=f"{wide:.2f}", weight="50",
             )  # fmt: skip
         if self.rest:
@@ -147,6 +147,7 @@ class HeadLanes:
     def _lane(self, graph: Any, lane: Lane) -> tuple[str, str]:
         """Draw it; returns its first and its last box."""
         t, colour, compact = self.theme, self._colour(lane.head), self.picture.compact
+        stencils = self.drawing.stencils
         key = f"{self.key}_{lane.head}"
         names = self.attention.projections
         staged = self.attention.weighted
@@ -163,7 +164,7 @@ class HeadLanes:
                 chain.append(f"{key}_scores")
             if lane.weights:
                 beside = (self._field - cards.map_width(self.attention, self.picture)) // 2
-                heatmap = cards.heatmap(lane, colour, self.picture, beside)
+                heatmap = cards.heatmap(lane, colour, self.picture, beside, stencils)
                 frame.node(f"{key}_map", cards.passed(heatmap, *passing))
                 chain.append(f"{key}_map")
             if self.after:
@@ -171,9 +172,8 @@ class HeadLanes:
                 chain.append(f"{key}_pool")
             frame.node(f"{key}_out", cards.share(t, self.attention, lane, colour, compact))
             chain.append(f"{key}_out")
-            # an unseen line keeps the boxes under each other
-            for above, below in pairwise(chain):
-                frame.edge(above, below, style="invis", weight="100")
+            # an unseen line keeps the boxes under each other, where no single arrow does
+            frame.edge(*chain[:2], style="invis", weight="100")
             self._inner_arrows(frame, key, chain, lane, weights)
         return f"{key}_head", f"{key}_out"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .cards import map_is_finite
 from .data import Trace
 from .flow import trouble
+from .maps import WEIGHTS
 from .scene import Scene
 from .text import bytes_, label, number, seconds
 from .theme import flow_colour, viridis
@@ -110,8 +111,7 @@ def _legend(drawing: Drawing) -> list[str]:
     entries.append(swatch(t.output, t.result, "output"))
     lanes = [lane for a in scene.attentions for lane in a.lanes]
     if any(lane.weights for lane in lanes):
-        largest = "attention weight, 0 to the map's largest"
-        entries.append(ramp([viridis(k / 7) for k in range(8)], largest))
+        entries.append(ramp([viridis(k / 7) for k in range(8)], WEIGHTS))
     if any(not all(map(all, lane.visible)) for lane in lanes):
         entries.append(swatch(t.masked, t.masked, "masked"))
     if any(not map_is_finite(lane) for lane in lanes):

@@ -21,6 +21,7 @@ from typing import Literal
 from .data import Trace
 from .dot import draw, part_of
 from .finish import finish
+from .maps import Stencils
 from .picture import PRINT, Picture
 
 #: Seconds after which a layout is given up, and a collapsed one tried.
@@ -71,11 +72,12 @@ def render(data: Trace, picture: Picture, kind: str) -> bytes:
 
 
 def _draw(data: Trace, picture: Picture, kind: str) -> bytes:
-    return written(
-        kind,
-        lambda: finish(layout(draw(data, picture), "svg").decode(), data, picture),
-        lambda: draw(data, picture.but(cells=True)),
-    )
+    def svg() -> str:
+        stencils = Stencils(picture.colours)
+        drawn = layout(draw(data, picture, stencils), "svg").decode()
+        return finish(drawn, data, picture, stencils)
+
+    return written(kind, svg, lambda: draw(data, picture.but(cells=True)))
 
 
 def check(kind: str) -> None:
