@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -41,9 +42,9 @@ def test_names_are_legible_and_stand_apart(count: int, size: str | None) -> None
     assert {e.get("font-size") for e in found} == {"9.00"}
     for line, along in ((rows, "y"), (columns, "x")):
         at = [float(e.get(along) or 0) for e in line]
-        assert all(b - a >= 9 for a, b in zip(at, at[1:], strict=False)), "none over another"
+        assert all(b - a >= 9 for a, b in pairwise(at)), "none over another"
     shown = [int((e.text or "")[3:]) for e in rows]
-    assert len({b - a for a, b in zip(shown, shown[1:], strict=False)}) <= 1, "every k-th"
+    assert len({b - a for a, b in pairwise(shown)}) <= 1, "every k-th"
 
 
 def test_short_names_stand_upright_and_long_ones_are_turned() -> None:
@@ -79,9 +80,9 @@ def test_names_of_a_table_have_the_room_they_need(side: int) -> None:
     names = [f"tok{i}" for i in range(24)]
     fills = [["#000000"] * 24] * 24
     text = table(Map(fills, side, names, names), "#777777")
-    cells = re.findall(r'<TD[^>]* WIDTH="(\d+)" HEIGHT="(\d+)" FIXEDSIZE="TRUE"><FONT POINT-SIZE="(\d+)"', text)  # fmt: skip
+    cells = re.findall(r'HEIGHT="(\d+)" FIXEDSIZE="TRUE"><FONT POINT-SIZE="(\d+)"', text)
     assert len(cells) >= 10
-    for _, height, letters in cells:
+    for height, letters in cells:
         assert int(height) >= int(letters) >= 7, "no letter is higher than its cell"
     spans = [int(n) for n in re.findall(r'ROWSPAN="(\d+)"', text)]
     assert sum(spans) == 24

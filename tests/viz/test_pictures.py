@@ -65,9 +65,8 @@ def gpt(layers: int = 2, heads: int = 2) -> tm.viz.Graph:
 
 def texts(svg: str) -> list[str]:
     """What a reader of the picture reads."""
-    return [
-        "".join(e.itertext()).strip() for e in ET.fromstring(svg).iter() if e.tag.endswith("}text")
-    ]
+    pieces = (e for e in ET.fromstring(svg).iter() if e.tag.endswith(("}text", "}tspan")))
+    return [(e.text or "").strip() for e in pieces]
 
 
 def safe(svg: str) -> None:

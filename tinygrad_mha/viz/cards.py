@@ -17,9 +17,18 @@ from .theme import Theme
 
 
 def card(
-    t: Theme, title: str, details: Sequence[str], fill: str, outline: str, beside: str = ""
+    t: Theme,
+    title: str,
+    details: Sequence[str],
+    fill: str,
+    outline: str,
+    beside: str = "",
+    *,
+    flat: bool = False,
 ) -> str:
-    """A box of two lines: what it is, and its numbers."""
+    """A box of two lines, or one: what it is, and its numbers."""
+    if flat:
+        beside, details = "&#160;&#160;&#160;".join([beside] * bool(beside) + [*details]), []
     below = "&#160;&#160;&#160;".join(details)
     second = (
         f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">&#160;{below}&#160;</FONT></TD></TR>'
@@ -126,9 +135,10 @@ def middle(port: str, width: int, height: int) -> str:
 
 
 def lane_head(
-    t: Theme, lane: Lane, names: Sequence[str], colour: str, compact: bool, width: int
+    t: Theme, lane: Lane, names: Sequence[str], colour: str, picture: Picture, width: int
 ) -> str:
     """A lane's title, its numbers, and head i's own matrices in a row, each with a port."""
+    compact = picture.narrow
     stats = f"entropy {fixed(lane.entropy)}&#160;&#160; peak {fixed(lane.peak)}"
     shares = "&#160; ".join(
         f"{name} {fixed(value)}"
@@ -143,7 +153,7 @@ def lane_head(
     rows = [f'<FONT POINT-SIZE="13" COLOR="{colour}"><B>head {lane.head + 1}</B></FONT>']
     if lane.weights:
         rows.append(f"{faint}{stats}</FONT>")
-        if not compact:
+        if not (compact or picture.flat):
             rows.append(f"{faint}{shares}</FONT>")
     cells = "".join(
         f'<TD PORT="p{k}" BORDER="1" STYLE="ROUNDED" BGCOLOR="{t.parameter}" COLOR="{t.line}" '
@@ -196,10 +206,12 @@ def map_of(lane: Lane, picture: Picture) -> Map:
         weights, size = shrunk(lane.weights)
         visible = pool(lane.visible, size) > 0
         rows, columns = rows[::size], columns[::size]
-    room = 64 if picture.compact else 300 if picture.head is not None else 150
+    room = 64 if picture.narrow else 300 if picture.head is not None else 150
+    if picture.flat and not picture.narrow:
+        room = 200 if picture.head is not None else 110
     side = min(26 if picture.head is not None else 21, room / max(weights.shape))
-    fills = weight_fills(weights, visible, picture.colours)
-    return Map(fills, max(4.0, side) if picture.cells else side, rows, columns)
+    fills, longest = weight_fills(weights, visible, picture.colours), 5 if picture.narrow else 8
+    return Map(fills, max(4.0, side) if picture.cells else side, rows, columns, longest=longest)
 
 
 def map_width(attention: Attention, picture: Picture) -> int:

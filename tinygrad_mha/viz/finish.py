@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from .data import Trace
 from .maps import Stencils
 from .picture import Picture
+from .text import breadth
 
 #: Fonts as wide as the one the layout was measured with; the last is the usual one of a Linux
 #: without it, whose ordinary width would run over the boxes.
 FONTS = "Arial, Helvetica, 'Liberation Sans', Arimo, 'DejaVu Sans Condensed', sans-serif"
 
 _SMALL = re.compile(r'(<text [^>]*?y=")(-?[\d.]+)("[^>]*?) baseline-shift="(sub|super)"')
-_SIZE = re.compile(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"')
+#: Of what Graphviz wrote: width and height in points.
+SIZE = re.compile(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"')
 _NODE = re.compile(r'<g id="node\d+" class="node">.*?</g>\n', re.S)
 _BOX = re.compile(r'<path [^>]*stroke="[^"]*"[^>]* d="([^"]*)"/>')
-_TEXT = re.compile(r'<text [^>]*text-anchor="start" x="(-?[\d.]+)" y="(-?[\d.]+)"[^>]*>')
+_TEXT = re.compile(
+    r'<text (?:xml:space="preserve" )?text-anchor="start" x="(-?[\d.]+)" y="(-?[\d.]+)"([^>]*)>'
+    r"([^<]*)</text>\n"
+)
 _FRAME = re.compile(r'<g id="clust\d+" class="cluster">.*?</g>\n', re.S)
 
 
@@ -49,7 +55,7 @@ def finish(
 def _sized(svg: str, data: Trace, picture: Picture, words: str) -> str:
     """Let it shrink with what it stands in, which notebooks would clip; or have the size asked."""
     t = picture.colours
-    size = _SIZE.search(svg)
+    size = SIZE.search(svg)
     if size is None:
         return svg
     width, height = float(size[1]), float(size[2])
@@ -73,29 +79,40 @@ def _sized(svg: str, data: Trace, picture: Picture, words: str) -> str:
 
 
 def _centred(node: str) -> str:
-    """Centre each line of one piece in its box, however wide the reader's letters are."""
+    """Centre each line in its box, however wide the reader's letters are."""
     boxes = []
     for path in _BOX.findall(node):
         corners = [tuple(map(float, pair)) for pair in re.findall(r"(-?[\d.]+),(-?[\d.]+)", path)]
         across, down = zip(*corners, strict=True)
         boxes.append((min(across), max(across), min(down), max(down)))
-
-    def around(x: float, y: float) -> tuple[float, float, float, float] | None:
-        found = [b for b in boxes if b[0] <= x <= b[1] and b[2] <= y <= b[3]]
-        return min(found, key=lambda b: b[1] - b[0], default=None)
-
-    lines = [(around(float(x), float(y)), float(y)) for x, y in _TEXT.findall(node)]
-
-    def centre(text: re.Match[str]) -> str:
+    lines: dict[tuple[Any, str], list[re.Match[str]]] = {}
+    for text in _TEXT.finditer(node):
         x, y = float(text[1]), float(text[2])
-        box = around(x, y)
-        beside = [at for of, at in lines if of == box and abs(at - y) < 6]  # letters set lower too
-        if box is None or len(beside) > 1:
-            return text[0]
-        middle = f'text-anchor="middle" x="{(box[0] + box[1]) / 2:.2f}"'
-        return text[0].replace(f'text-anchor="start" x="{text[1]}"', middle)
+        found = [box for box in boxes if box[0] <= x <= box[1] and box[2] <= y <= box[3]]
+        if found:
+            box = min(found, key=lambda box: box[1] - box[0])
+            lines.setdefault((box, text[2]), []).append(text)
+    for (box, line), pieces in lines.items():
+        near = sum(of == box and abs(float(at) - float(line)) < 6 for of, at in lines)
+        ends = [float(p[1]) + breadth(p[4], float(_letters(p))) + 24 for p in pieces]
+        apart = any(float(b[1]) > end for end, b in zip(ends, pieces[1:], strict=False))
+        if near > 1 or apart:  # small letters in between, or cells side by side
+            continue
+        middle = f'text-anchor="middle" x="{(box[0] + box[1]) / 2:.2f}" y="{line}"'
+        if len(pieces) == 1:
+            whole = f"<text {middle}{pieces[0][3]}>{pieces[0][4]}</text>\n"
+        else:
+            spans = "".join(f"<tspan{p[3]}>{p[4]}</tspan>" for p in pieces)
+            whole = f'<text xml:space="preserve" {middle}>{spans}</text>\n'
+        node = node.replace(pieces[0][0], whole)
+        for piece in pieces[1:]:
+            node = node.replace(piece[0], "")
+    return node
 
-    return _TEXT.sub(centre, node)
+
+def _letters(text: re.Match[str]) -> str:
+    size = re.search(r'font-size="([\d.]+)"', text[3])
+    return size[1] if size else "11"
 
 
 def _titles_over_arrows(svg: str) -> str:

@@ -52,6 +52,8 @@ class Map:
         What stands in each cell, or nothing.
     ink : str
         Colour of the signs.
+    longest : int
+        Letters of a name; of a longer one the middle is left out.
     """
 
     fills: list[list[str]]
@@ -60,6 +62,11 @@ class Map:
     columns: list[str] = field(default_factory=list)
     signs: list[list[str]] = field(default_factory=list)
     ink: str = ""
+    longest: int = 8
+
+    def name(self, text: str) -> str:
+        """A name as it is shown."""
+        return token(text, self.longest)
 
     @property
     def each(self) -> int:
@@ -69,19 +76,24 @@ class Map:
     @property
     def upright(self) -> bool:
         """Whether the columns' names fit over them as they are; else they are turned."""
-        return all(breadth(token(name), LETTERS) < self.side for name in self.columns)
+        room = self.side * self.each
+        return all(breadth(self.name(name), LETTERS) < room for name in self.columns)
 
     @property
     def left(self) -> float:
         """Room for the rows' names."""
-        return _room(self.rows[:: self.each])
+        return _room(list(map(self.name, self.rows[:: self.each])))
 
     @property
     def top(self) -> float:
         """Room for the columns' names."""
         if not self.columns:
             return 0.0
-        return LETTERS + 3.0 if self.upright else _room(self.columns[:: self.each])
+        return (
+            LETTERS + 3.0
+            if self.upright
+            else _room(list(map(self.name, self.columns[:: self.each])))
+        )
 
     @property
     def width(self) -> int:
@@ -95,7 +107,7 @@ class Map:
 
 
 def _room(names: list[str]) -> float:
-    return max((breadth(token(name), LETTERS) for name in names), default=-4.0) + 4.0
+    return max((breadth(name, LETTERS) for name in names), default=-4.0) + 4.0
 
 
 def weight_fills(
@@ -134,7 +146,7 @@ def table(drawn: Map, faint: str) -> str:
     gap = int(drawn.side > _APART)
     side = max(1, round(drawn.side) - gap)
     letters = min(LETTERS, max(7, side))
-    wide = max((round(breadth(token(name), letters)) for name in drawn.rows), default=0) + 2
+    wide = max((round(breadth(drawn.name(name), letters)) for name in drawn.rows), default=0) + 2
 
     def cell(
         words: str, fill: str = "", width: int = side, height: int = side, more: str = ""
@@ -165,7 +177,7 @@ def table(drawn: Map, faint: str) -> str:
     beside: dict[int, str] = {}
     at = 0
     for name, n, room in names(drawn.rows, letters):
-        words = letter(token(name)) if room >= letters else ""
+        words = letter(drawn.name(name)) if room >= letters else ""
         beside[at] = cell(words, width=wide, height=room, more=f' ROWSPAN="{n}"')
         at += n
     for i, line in enumerate(drawn.fills):
@@ -253,7 +265,7 @@ class Stencils:
 
         size = f'font-size="{LETTERS}.00" fill="{self.theme.faint}"'
         found = [
-            text(left - 3, top + at + low, token(drawn.rows[i]), f'text-anchor="end" {size}')
+            text(left - 3, top + at + low, drawn.name(drawn.rows[i]), f'text-anchor="end" {size}')
             for i, at in middles
             if i < len(drawn.rows)
         ]
@@ -270,7 +282,7 @@ class Stencils:
                     f' transform="rotate(-90 {x + low:.2f} {y:.2f})"',
                 )
             found.append(
-                text(x, y, token(drawn.columns[i]), f'text-anchor="{anchor}" {size}{turned}')
+                text(x, y, drawn.name(drawn.columns[i]), f'text-anchor="{anchor}" {size}{turned}')
             )
         for i, signs in enumerate(drawn.signs):
             for j, sign in enumerate(signs):

@@ -20,7 +20,8 @@ from typing import Literal
 
 from .data import Trace
 from .dot import draw, part_of
-from .finish import finish
+from .finish import SIZE, finish
+from .fitting import SlowLayoutError, fit
 from .maps import Stencils
 from .picture import PRINT, Picture
 
@@ -29,10 +30,6 @@ PATIENCE = 10
 
 #: Dots per inch of a PNG that has no size: twice a screen's.
 _SCREEN = 192
-
-
-class SlowLayoutError(RuntimeError):
-    """The layout took too long."""
 
 
 def render(data: Trace, picture: Picture, kind: str) -> bytes:
@@ -55,8 +52,12 @@ def render(data: Trace, picture: Picture, kind: str) -> bytes:
     ------
     RuntimeError
         Nothing can draw it here, or the layout failed or took too long even collapsed.
+    ValueError
+        Nothing of it could be read in the size.
     """
     shown = part_of(data, picture)
+    if picture.inches is not None:
+        return _draw(shown, fitted(shown, picture), kind)
     tries = [picture, picture.but(depth=1), picture.but(depth=0)]
     for attempt in tries:
         collapsed = attempt is not picture
@@ -69,6 +70,20 @@ def render(data: Trace, picture: Picture, kind: str) -> bytes:
             if attempt.depth == 0:
                 raise
     raise AssertionError
+
+
+def fitted(data: Trace, picture: Picture) -> Picture:
+    """Decide on the form of a picture that has a size; as it is, where nothing can lay it out."""
+    if picture.inches is None or (shutil.which("dot") is None and _pure() is None):
+        return picture
+
+    def measure(form: Picture) -> tuple[float, float]:
+        drawn = layout(draw(data, form, Stencils(form.colours)), "svg").decode()
+        size = SIZE.search(drawn)
+        assert size is not None
+        return float(size[1]), float(size[2])
+
+    return fit(data, picture.but(cells=False), measure).but(cells=picture.cells)
 
 
 def _draw(data: Trace, picture: Picture, kind: str) -> bytes:
