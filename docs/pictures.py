@@ -83,6 +83,7 @@ PICTURES: dict[str, tuple[Callable[[], tm.viz.Graph], dict[str, Any]]] = {
     "head": (_layer, {"head": 1}),
     "column": (_layer, {"size": "column"}),
     "many-heads": (lambda: _layer(12, 48), {"size": "slide"}),
+    "slide": (lambda: _gpt(4), {"size": "slide"}),
     "cross": (_translation, {}),
     "fused": (_layer, {"heads": "fused"}),
     "backward": (_perceptron, {"direction": "backward"}),

@@ -14,6 +14,8 @@ import tinygrad_mha as tm
 from tests.support import browser as browsers
 from tests.viz.test_pictures import HOSTILE
 from tinygrad_mha.nn import analysis
+from tinygrad_mha.viz.maps import WEIGHTS
+from tinygrad_mha.viz.theme import THEMES, viridis
 
 X = [1, 2, 3, 4, 1, 2]
 Y = [2, 3, 4, 1, 2, 3]
@@ -244,6 +246,34 @@ def test_a_head_is_chosen_by_keyboard_and_read(browser: Any, pages: dict[str, Pa
         assert page.locator("#reading").inner_text() == "The (0) → The (0): weight 1.000"
         chosen = page.locator("#curves svg").first.locator("text.chosen")
         assert chosen.first.text_content() == "2.1"
+
+
+def test_colours_are_those_of_the_pictures_and_masked_cells_are_hatched(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    pixels = """([frame, layer, head, row, column]) => {
+      const { columns } = film.layers[layer];
+      const canvas = mapCanvas(film.layers[layer], 400, {});
+      paint(canvas, frame, layer, head);
+      const side = canvas.width / columns.length;
+      const data = canvas.getContext("2d").getImageData(column * side, row * side, side, side).data;
+      const byte = (c) => c.toString(16).padStart(2, "0");
+      const hex = (k) => "#" + [...data.slice(k, k + 3)].map(byte).join("");
+      return [...new Set(Array.from({ length: data.length / 4 }, (_, k) => hex(4 * k)))];
+    }"""
+    with browsers.opened(browser, pages["film"], color_scheme="light") as page:
+        assert WEIGHTS in page.locator(".legend").inner_text().replace("\n", " ")
+        assert "masked" in page.locator(".legend").inner_text()
+        assert page.evaluate(pixels, [0, 1, 0, 0, 0]) == [viridis(1.0)], "the first token: weight 1"
+        top = page.evaluate("topOf(1, 0) / 255") ** 2
+        weight = page.evaluate("weight(3, 1, 0, 2, 1).value")
+        (painted,) = page.evaluate(pixels, [3, 1, 0, 2, 1])
+        wanted = viridis(weight / top)
+        apart = (abs(int(painted[k : k + 2], 16) - int(wanted[k : k + 2], 16)) for k in (1, 3, 5))
+        assert max(apart) <= 2
+        hatched = page.evaluate(pixels, [0, 1, 0, 0, 3])
+        assert len(hatched) == 2, "two colours: hatched"
+        assert THEMES["light"].masked in hatched
 
 
 def test_names_are_shown_as_text(browser: Any, pages: dict[str, Path]) -> None:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from .data import Attention, Lane
 from .flow import words
 from .head_measures import pool
+from .maps import Map, Stencils, shrunk, table, weight_fills
 from .picture import Picture
-from .text import fixed, label, number, token
-from .theme import Theme, viridis
-
-#: Cells along a side of a map that has to be a table whatever its size.
-_COARSE = 24
+from .text import fixed, label, number
+from .theme import Theme
 
 
 def card(
-    t: Theme, title: str, details: Sequence[str], fill: str, outline: str, beside: str = ""
+    t: Theme,
+    title: str,
+    details: Sequence[str],
+    fill: str,
+    outline: str,
+    beside: str = "",
+    *,
+    flat: bool = False,
 ) -> str:
-    """A box of two lines: what it is, and its numbers."""
+    """A box of two lines, or one: what it is, and its numbers."""
+    if flat:
+        beside, details = "&#160;&#160;&#160;".join([beside] * bool(beside) + [*details]), []
     below = "&#160;&#160;&#160;".join(details)
     second = (
         f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">&#160;{below}&#160;</FONT></TD></TR>'
@@ -69,8 +78,8 @@ def passed(inner: str, width: int, room: int, values: str) -> str:
     if values:
         right = (
             f'<TD WIDTH="{room - 8}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
-            f'<TD PORT="v" BORDER="1" SIDES="L" COLOR="{values}" WIDTH="2"></TD>'
-            '<TD WIDTH="6" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
+            f'<TD PORT="v" BGCOLOR="{values}" WIDTH="1" CELLPADDING="0"></TD>'
+            '<TD WIDTH="7" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
         )
     row = f'<TR>{side}<TD PORT="m" WIDTH="{width}">{inner}</TD>{right}</TR>'
     return alone(plain_table(row))
@@ -126,9 +135,10 @@ def middle(port: str, width: int, height: int) -> str:
 
 
 def lane_head(
-    t: Theme, lane: Lane, names: Sequence[str], colour: str, compact: bool, width: int
+    t: Theme, lane: Lane, names: Sequence[str], colour: str, picture: Picture, width: int
 ) -> str:
     """A lane's title, its numbers, and head i's own matrices in a row, each with a port."""
+    compact = picture.narrow
     stats = f"entropy {fixed(lane.entropy)}&#160;&#160; peak {fixed(lane.peak)}"
     shares = "&#160; ".join(
         f"{name} {fixed(value)}"
@@ -143,7 +153,7 @@ def lane_head(
     rows = [f'<FONT POINT-SIZE="13" COLOR="{colour}"><B>head {lane.head + 1}</B></FONT>']
     if lane.weights:
         rows.append(f"{faint}{stats}</FONT>")
-        if not compact:
+        if not (compact or picture.flat):
             rows.append(f"{faint}{shares}</FONT>")
     cells = "".join(
         f'<TD PORT="p{k}" BORDER="1" STYLE="ROUNDED" BGCOLOR="{t.parameter}" COLOR="{t.line}" '
@@ -177,93 +187,51 @@ def share(t: Theme, attention: Attention, lane: Lane, colour: str, compact: bool
     below = "".join(
         f'<TR><TD><FONT POINT-SIZE="9" COLOR="{t.faint}">{row}</FONT></TD></TR>' for row in rows
     )
+    ports = (
+        '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE" '
+        f'WIDTH="20" HEIGHT="1"><TR>{middle("l", 20, 1)}</TR></TABLE>'
+    )
     return (
         f'<<TABLE BORDER="1" CELLBORDER="0" STYLE="ROUNDED" CELLSPACING="0" CELLPADDING="3" '
-        f'BGCOLOR="{t.parameter}" COLOR="{colour}"><TR><TD>{says}</TD></TR>'
-        f"{below}</TABLE>>"
+        f'BGCOLOR="{t.parameter}" COLOR="{colour}"><TR><TD>{says}</TD></TR>{below}'
+        f'<TR><TD CELLPADDING="0">{ports}</TD></TR></TABLE>>'
     )
+
+
+def map_of(lane: Lane, picture: Picture) -> Map:
+    """A lane's weights as a map, queries down and keys across."""
+    weights, visible = np.asarray(lane.weights), np.asarray(lane.visible, bool)
+    rows, columns = lane.rows, lane.columns
+    if picture.cells:
+        weights, size = shrunk(lane.weights)
+        visible = pool(lane.visible, size) > 0
+        rows, columns = rows[::size], columns[::size]
+    room = 64 if picture.narrow else 300 if picture.head is not None else 150
+    if picture.flat and not picture.narrow:
+        room = 200 if picture.head is not None else 110
+    side = min(26 if picture.head is not None else 21, room / max(weights.shape))
+    fills, longest = weight_fills(weights, visible, picture.colours), 5 if picture.narrow else 8
+    return Map(fills, max(4.0, side) if picture.cells else side, rows, columns, longest=longest)
 
 
 def map_width(attention: Attention, picture: Picture) -> int:
     """Width of a region's maps in points."""
-    widest = max((len(lane.columns) for lane in attention.lanes), default=0)
-    longest = max((len(lane.rows) for lane in attention.lanes), default=0)
-    if max(widest, longest) > _table(picture) and picture.cells:
-        size = -(-max(widest, longest) // _COARSE)
-        widest, longest = -(-widest // size), -(-longest // size)
-    elif max(widest, longest) > _table(picture):
-        return round(_room(picture) * widest / max(widest, longest)) + 6
-    names = max((len(token(row)) for lane in attention.lanes for row in lane.rows), default=0)
-    side = _side(max(widest, longest), picture)
-    return (side + 1) * widest + max(side, 5 * names) + 6
+    lane = next((lane for lane in attention.lanes if lane.weights), None)
+    return 0 if lane is None else map_of(lane, picture).width + 8
 
 
-def _table(picture: Picture) -> int:
-    """Cells along a side up to which a map is a table; a larger one is drawn by the finishing."""
-    return 16 if picture.head is None else 48
-
-
-def _room(picture: Picture) -> int:
-    """How large a map may get, in points."""
-    return 60 if picture.compact else 300 if picture.head is not None else 150
-
-
-def _side(longest: int, picture: Picture) -> int:
-    """Of a cell of a table, in points."""
-    return max(4, min(20, _room(picture) // max(longest, 1)))
-
-
-def heatmap(lane: Lane, colour: str, picture: Picture, beside: int) -> str:
-    """The weights, queries down and keys across, with some points of nothing on both sides."""
+def heatmap(
+    lane: Lane, colour: str, picture: Picture, beside: int, stencils: Stencils | None
+) -> str:
+    """The weights in a frame, with some points of nothing on both sides."""
     t = picture.colours
-    high, wide = len(lane.rows), len(lane.columns)
-    if max(high, wide) <= _table(picture):
-        inner = _cells(lane, t, _side(max(high, wide), picture))
-    elif picture.cells:
-        coarse = _coarse(lane)
-        inner = _cells(coarse, t, _side(max(len(coarse.rows), len(coarse.columns)), picture))
-    else:  # painted by the finishing, which knows the node by its name
-        side = _room(picture) / max(high, wide)
-        inner = (
-            f'<TR><TD BGCOLOR="#0a0b0c" WIDTH="{max(24, round(wide * side))}" '
-            f'HEIGHT="{max(24, round(high * side))}" FIXEDSIZE="TRUE"></TD></TR>'
-        )
+    drawn = map_of(lane, picture)
+    inner = table(drawn, t.faint) if stencils is None else stencils.place(drawn)
     gap = f'<TD WIDTH="{beside}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>' if beside > 0 else ""
     return plain_table(
-        f'<TR>{gap}<TD><TABLE BORDER="1" COLOR="{colour}" CELLBORDER="0" CELLSPACING="1" '
-        f'CELLPADDING="0" BGCOLOR="{t.paper}">{inner}</TABLE></TD>{gap}</TR>'
+        f'<TR>{gap}<TD><TABLE BORDER="1" COLOR="{colour}" CELLBORDER="0" CELLSPACING="3" '
+        f'CELLPADDING="0" BGCOLOR="{t.paper}"><TR><TD>{inner}</TD></TR></TABLE></TD>{gap}</TR>'
     )
-
-
-def _cells(lane: Lane, t: Theme, side: int) -> str:
-    """A map as the rows of a table, with cells `side` points wide and high."""
-    letters = min(9, side - 1)
-    named = letters >= 5
-    largest = largest_weight(lane)
-
-    def paint(weight: float) -> str:
-        return viridis(weight / largest) if math.isfinite(weight) else t.alarm
-
-    def cell(content: str, fill: str = "", width: int = side) -> str:
-        paint = f' BGCOLOR="{fill}"' if fill else ""
-        return f'<TD{paint} WIDTH="{width}" HEIGHT="{side}" FIXEDSIZE="TRUE">{content}</TD>'
-
-    def name(text: str, longest: int) -> str:
-        return f'<FONT POINT-SIZE="{letters}" COLOR="{t.faint}">{token(text, longest)}</FONT>'
-
-    rows = []
-    wide = max(side, 5 * max(len(token(r)) for r in lane.rows)) if named else side
-    if named:
-        # a name that is wider than its column would run into the next
-        fits = max(2, int(side / (letters * 0.55)))
-        heads = "".join(cell(name(c, fits)) for c in lane.columns)
-        rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
-    for weights, seen, row in zip(lane.weights, lane.visible, lane.rows, strict=True):
-        cells = "".join(
-            cell("", paint(w) if ok else t.masked) for w, ok in zip(weights, seen, strict=True)
-        )
-        rows.append(f"<TR>{cell(name(row, 8), width=wide) if named else ''}{cells}</TR>")
-    return "".join(rows)
 
 
 def map_is_finite(lane: Lane) -> bool:
@@ -272,25 +240,6 @@ def map_is_finite(lane: Lane) -> bool:
         math.isfinite(weight) or not seen
         for row, allowed in zip(lane.weights, lane.visible, strict=True)
         for weight, seen in zip(row, allowed, strict=True)
-    )
-
-
-def largest_weight(lane: Lane) -> float:
-    """Of the finite ones; 1 where there is none above 0."""
-    return max((w for row in lane.weights for w in row if math.isfinite(w)), default=0.0) or 1.0
-
-
-def _coarse(lane: Lane) -> Lane:
-    """The same map with few enough cells for a table."""
-    size = -(-max(len(lane.rows), len(lane.columns)) // _COARSE)
-    return Lane(
-        **{
-            **vars(lane),
-            "weights": pool(lane.weights, size).tolist(),
-            "visible": (pool(lane.visible, size) > 0).tolist(),
-            "rows": lane.rows[::size],
-            "columns": lane.columns[::size],
-        }
     )
 
 

@@ -226,9 +226,9 @@ class Diff:
         from .render import layout
 
         picture = Picture(theme=theme)
-        stencils = Stencils(picture.colours.masked)
+        stencils = Stencils(picture.colours)
         svg = layout(draw(self, picture.colours, stencils), "svg").decode()
-        return finish(stencils.put(svg), self.after, picture, "Difference of two graphs")
+        return finish(svg, self.after, picture, stencils, "Difference of two graphs")
 
     def to_html(self) -> str:
         """Build a page of the picture and the tables: one file, which opens offline."""

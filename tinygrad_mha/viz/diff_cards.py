@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .maps import MOST_CELLS, Stencils, shrunk
+from .head_measures import pool
+from .maps import Map, Stencils, largest_weight, shrunk, table, weight_fills
 from .text import number, token
-from .theme import Theme, viridis
+from .theme import Theme
 
 if TYPE_CHECKING:
     from .data import Lane
@@ -90,7 +91,7 @@ class HeadCards:
             "</TD></TR>"
         ]
         rows += [self._line(state or far)] if state or far else []
-        maps = [self._weights(lane) for lane in (head.before, head.after)]
+        maps = self._weights(head)
         if any(maps):
             pair = "".join(f"<TD>{m or ' '}</TD>" for m in (maps[0], "→", maps[1]))
             rows.append(
@@ -122,48 +123,44 @@ class HeadCards:
 
     # -- maps -------------------------------------------------------------------------------------
 
-    def _weights(self, lane: Lane | None) -> str:
+    def _weights(self, head: HeadChange) -> list[str]:
+        """Both maps, in the same colours: from 0 to the largest weight of either."""
+        lanes = (head.before, head.after)
+        top = max(
+            (largest_weight(np.array(lane.weights)) for lane in lanes if lane and lane.weights),
+            default=1.0,
+        )
+        return [self._map(lane, top) for lane in lanes]
+
+    def _map(self, lane: Lane | None, top: float) -> str:
         if lane is None or not lane.weights:
             return ""
-        if self.stencils is not None:
-            fills = self._painted(np.array(lane.weights), np.array(lane.visible))
-            return self.stencils.place(fills, _SMALL / max(len(fills), len(fills[0])))
-        weights, size = shrunk(lane.weights)
-        seen, _ = shrunk([[float(s) for s in row] for row in lane.visible])
-        fills = self._painted(weights * size, seen > 0)
-        return _table(fills, max(1, min(9, _SMALL // max(len(fills), len(fills[0])))))
+        weights, visible = np.array(lane.weights), np.array(lane.visible)
+        if self.stencils is None:
+            weights, size = shrunk(lane.weights)
+            visible = pool(lane.visible, size) > 0
+        side = min(12.0, _SMALL / max(weights.shape))
+        return self._placed(Map(weight_fills(weights, visible, self.theme, top), side))
 
-    def _painted(self, weights: np.ndarray, seen: np.ndarray) -> list[list[str]]:
-        return [
-            [
-                self.theme.masked
-                if not s
-                else viridis(round(w * _STEPS) / _STEPS)
-                if math.isfinite(w)
-                else self.theme.alarm
-                for w, s in zip(row, there, strict=True)
-            ]
-            for row, there in zip(weights.tolist(), seen.tolist(), strict=True)
-        ]
+    def _placed(self, drawn: Map) -> str:
+        if self.stencils is None:
+            return table(drawn, self.theme.faint)
+        return self.stencils.place(drawn)
 
     def _change(self, head: HeadChange) -> str:
-        """Weights after − before; with names and signs where they fit."""
+        """Weights after − before, with their names, and signs where they fit."""
         lane = head.after or head.before
         assert lane is not None
         assert head.delta is not None
-        delta, seen = np.array(head.delta), np.array(lane.visible)
-        side = min(18, _LARGE // max(delta.shape))
-        if side >= _ROOM:
-            fills = self._signed(delta, seen)
-            signs = _signs(delta)
-            ink = "#000000" if is_dark(self.theme) else "#ffffff"
-            return _table(fills, side, self.theme.faint, (signs, ink), (lane.rows, lane.columns))
-        if self.stencils is not None:
-            return self.stencils.place(self._signed(delta, seen), _LARGE / max(delta.shape))
-        delta, _ = shrunk(head.delta)
-        visible, _ = shrunk([[float(s) for s in row] for row in lane.visible])
-        fills = self._signed(delta, visible > 0)
-        return _table(fills, max(2, _LARGE // MOST_CELLS))
+        delta, seen, size = np.array(head.delta), np.array(lane.visible), 1
+        if self.stencils is None:
+            delta, size = shrunk(head.delta)
+            seen = pool(lane.visible, size) > 0
+        side = min(19.0, _LARGE / max(delta.shape))
+        signs = _signs(delta) if side >= _ROOM else []
+        ink = "#000000" if is_dark(self.theme) else "#ffffff"
+        fills = self._signed(delta, seen)
+        return self._placed(Map(fills, side, lane.rows[::size], lane.columns[::size], signs, ink))
 
     def _signed(self, delta: np.ndarray, seen: np.ndarray) -> list[list[str]]:
         largest = _largest(delta)
@@ -191,42 +188,6 @@ def _signs(delta: np.ndarray) -> list[list[str]]:
         ["" if not _NOTABLE * largest <= abs(x) < math.inf else "+" if x > 0 else "−" for x in row]
         for row in delta.tolist()
     ]
-
-
-def _table(
-    fills: list[list[str]],
-    side: int,
-    faint: str = "",
-    signs: tuple[list[list[str]], str] | None = None,
-    names: tuple[list[str], list[str]] = ([], []),
-) -> str:
-    """Draw a map in cells, with names at its edges and signs in its cells where they are given."""
-    letters = max(6, min(9, side - 2))
-
-    def cell(fill: str, words: str = "", width: int = side) -> str:
-        paint = f' BGCOLOR="{fill}"' if fill else ""
-        return f'<TD{paint} WIDTH="{width}" HEIGHT="{side}" FIXEDSIZE="TRUE">{words}</TD>'
-
-    def letter(words: str, colour: str) -> str:
-        return f'<FONT POINT-SIZE="{letters}" COLOR="{colour}">{words}</FONT>' if words else ""
-
-    down, across = names
-    wide = max([side, *(5 * len(token(name)) for name in down)])
-    rows = []
-    if across:
-        # three letters are what a cell's width has room for
-        heads = "".join(cell("", letter(token(name, 3), faint)) for name in across)
-        rows.append(f"<TR>{cell('', width=wide)}{heads}</TR>")
-    for i, line in enumerate(fills):
-        name = cell("", letter(token(down[i]), faint), wide) if down else ""
-        words = [""] * len(line) if signs is None else [letter(w, signs[1]) for w in signs[0][i]]
-        rows.append(
-            f"<TR>{name}{''.join(cell(f, w) for f, w in zip(line, words, strict=True))}</TR>"
-        )
-    return (
-        f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{int(side > 4)}" CELLPADDING="0">'
-        f"{''.join(rows)}</TABLE>"
-    )
 
 
 def _extremes(head: HeadChange) -> list[str]:

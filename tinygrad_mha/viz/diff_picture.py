@@ -15,7 +15,7 @@ import graphviz
 from .data import Trace
 from .diff_cards import HeadCards, signed
 from .diff_table import SIGNS, facts, moved
-from .maps import Stencils
+from .maps import WEIGHTS, Stencils
 from .match import calls
 from .scene import made_of_parameters
 from .text import label, number
@@ -176,7 +176,7 @@ class _Drawing:
         cells = [words("− fell"), scale([signed(t, k / 4) for k in range(-4, 5)])]
         cells += [words("rose +")]
         if self.diff.heads:
-            cells += [scale([viridis(k / 7) for k in range(8)]), words("weight, 0 to 1")]
+            cells += [scale([viridis(k / 7) for k in range(8)]), words(f"{WEIGHTS}, of both")]
             cells += [scale([t.masked]), words("masked")]
         cells += [words(f"{sign} {state}") for state, sign in SIGNS.items()]
         return (

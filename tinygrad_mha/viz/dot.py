@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import graphviz
@@ -13,9 +14,10 @@ from .data import Edge, Trace, Vertex
 from .flow import Scale, norm_of, together, words
 from .head_lanes import HeadLanes
 from .heading import heading
+from .maps import Stencils
 from .part import part
 from .picture import PRINT, Picture
-from .scene import arrange
+from .scene import arrange, overview
 from .text import label, number, seconds, shape, visible
 
 _FONT = "Arial"  # graphviz-pure brings metrics for it; browsers everywhere have a like one
@@ -24,9 +26,9 @@ _FONT = "Arial"  # graphviz-pure brings metrics for it; browsers everywhere have
 _RULES = 40
 
 
-def draw(data: Trace, picture: Picture) -> str:
-    """Write the whole picture."""
-    return Drawing(data, picture).source()
+def draw(data: Trace, picture: Picture, stencils: Stencils | None = None) -> str:
+    """Write the whole picture; with `stencils`, for an SVG into which they are to be put."""
+    return Drawing(data, picture, stencils).source()
 
 
 def part_of(data: Trace, picture: Picture) -> Trace:
@@ -42,11 +44,19 @@ def part_of(data: Trace, picture: Picture) -> Trace:
 class Drawing:
     """One picture in the making."""
 
-    def __init__(self, data: Trace, picture: Picture) -> None:
+    def __init__(self, data: Trace, picture: Picture, stencils: Stencils | None = None) -> None:
+        self.stencils = stencils
         self.data, self.picture, self.theme = data, picture, picture.colours
-        self.scene = arrange(data, picture.heads == "lanes", picture.depth)
+        self.scene = (
+            arrange(data, picture.heads == "lanes", picture.depth)
+            if picture.opened is None
+            else overview(data, picture.opened, picture.depth or 0)
+        )
+        if picture.rows:
+            self.scene.open, self.scene.parents = set(), dict.fromkeys(self.scene.parents)
         self.scale = Scale(data, self.theme)
         self.flows: list[float | None] = []
+        self.neighbours: set[tuple[str, str]] = set()
         self.graph = graphviz.Digraph("trace")
         self.lanes = {f"a{a.id}": HeadLanes(self, a) for a in self.scene.attentions}
         self.inside: dict[int | None, list[str]] = {}
@@ -61,9 +71,10 @@ class Drawing:
 
     def source(self) -> str:
         """Write it."""
-        t, compact = self.theme, self.picture.compact
+        t, picture = self.theme, self.picture
         self.graph.attr(
-            bgcolor=t.paper, rankdir="TB", nodesep="0.16", ranksep="0.24" if compact else "0.3",
+            bgcolor=t.paper, rankdir="TB", nodesep=f"{picture.between}",
+            ranksep="0.16" if picture.flat else "0.24" if picture.narrow else "0.3",
             fontname=_FONT, labelloc="t", labeljust="l", newrank="true", pad="0.2",
         )  # fmt: skip
         if self.picture.cells and self.picture.inches is not None:  # else the finishing sets it
@@ -76,6 +87,9 @@ class Drawing:
         )  # fmt: skip
         self._frame(self.graph, None, 0)
         self._edges()
+        last = self._in_rows() if picture.rows else list(self.members)[-1:]
+        if picture.opened is not None:
+            self._open_below(last)
         self.graph.attr(label=heading(self))  # which explains what has been drawn
         return str(self.graph.source)
 
@@ -139,18 +153,57 @@ class Drawing:
                 with graph.subgraph(name=f"cluster_m{inner.id}") as frame:
                     frame.attr(
                         label=self._frame_label(inner.path, inner.kind),
-                        labeljust="l", style="rounded,filled", margin="12",
+                        labeljust="l", style="rounded,filled",
+                        margin="7" if self.picture.flat or self.picture.narrow else "12",
                         fillcolor=self.theme.depth[min(depth, len(self.theme.depth) - 1)],
                         color=self.theme.line, penwidth="0.6",
                     )  # fmt: skip
                     self._frame(frame, inner.id, depth + 1)
 
+    def _in_rows(self) -> list[str]:
+        """Put boxes in rows, in the order in which they run; returns the last row."""
+        keys = sorted(self.members, key=lambda key: self.members[key][0])
+        each = -(-len(keys) // self.picture.rows)
+        rows = [keys[i : i + each] for i in range(0, len(keys), each)]
+        for row in rows:
+            with self.graph.subgraph() as line:
+                line.attr(rank="same")
+                for key in row:
+                    line.node(key)
+            for left, right in pairwise(row):
+                if (left, right) not in self.neighbours:
+                    self.graph.edge(left, right, style="invis", weight="100")
+        for upper, lower in pairwise(rows):
+            self.graph.edge(upper[0], lower[0], style="invis", weight="10")
+        return rows[-1]
+
+    def _open_below(self, above: list[str]) -> None:
+        """Draw the lanes of the one attention that is open, and what box they are in."""
+        (lanes,) = self.lanes.values()
+        module = self.data.attentions[self.picture.opened or 0].module
+        path, kind = "", ""
+        if module is not None:
+            path, kind = self.data.modules[module].path, self.data.modules[module].kind
+        with self.graph.subgraph(name=f"cluster_{lanes.key}_open") as frame:
+            frame.attr(
+                label=self._frame_label(path, kind), labeljust="l", style="rounded,filled",
+                margin="8", fillcolor=self.theme.depth[0], color=self.theme.line, penwidth="0.6",
+            )  # fmt: skip
+            lanes.draw(frame)
+        box = self.scene.shown[lanes.attention.output]
+        for last in above:
+            self.graph.edge(last, f"{lanes.key}_in", style="invis", weight="1")
+        if self.picture.rows:  # in a column the line would run over what is between
+            look = {"style": "dashed", "arrowhead": "none", "weight": "20"}
+            self.graph.edge(box, f"{lanes.key}_in", **look)
+
     def _frame_label(self, path: str, kind: str) -> str:
+        longest = 36 if self.picture.narrow else 60
         name, beside = (kind, "") if path in ("", kind) else (path, kind)
         kind = "&#160;" * 4 + label(beside)
         faint = f'<FONT POINT-SIZE="10" COLOR="{self.theme.faint}">{kind}</FONT>'
         return (
-            f'<<FONT POINT-SIZE="11" COLOR="{self.theme.ink}"><B>{label(name, 60)}</B></FONT>'
+            f'<<FONT POINT-SIZE="11" COLOR="{self.theme.ink}"><B>{label(name, longest)}</B></FONT>'
             f"{faint if beside else ''}>"
         )
 
@@ -167,12 +220,16 @@ class Drawing:
         if value is not None and (value.nans or value.infinities):
             details.append(f"{value.nans} NaN, {value.infinities} ∞")
         details += [label(f"with {', '.join(constants)}")] if constants else []
-        if vertex.gradient is not None and vertex.kind != "input":
+        if vertex.gradient is not None and vertex.kind != "input" and not self._terse:
             details.append(f"‖∇‖ {words(norm_of(vertex.gradient))}")
         if vertex.seconds is not None:
             details.append(seconds(vertex.seconds))
         name = vertex.symbol if vertex.kind == "op" else vertex.name
-        graph.node(key, card(self.theme, label(name), details, *self.paint(vertex)))
+        around = self.scene.parents[key]
+        if vertex.kind == "parameter" and around is not None:  # its frame says the rest
+            name = name.removeprefix(f"{self.data.modules[around].path}.")
+        title = label(name, 24 if self.picture.narrow else 40)
+        graph.node(key, card(self.theme, title, details, *self.paint(vertex), flat=self._flat))
 
     def _box(self, graph: Any, key: str) -> None:
         data, calls = self.data, sorted(self.scene.boxes[key])
@@ -182,11 +239,13 @@ class Drawing:
         if len(calls) > 1:
             name = f"{name} … {data.modules[calls[-1]].path}"
             beside += f" × {len(calls)}"
-        title, fill = label(name), self.theme.depth[1]
+        title, fill = label(name, 24 if self.picture.narrow else 40), self.theme.depth[1]
         details = self._of_many(self.members[key])
+        if self._terse:
+            beside, details = "", [*([beside] if beside else []), details[0]]
         output = set(self.members[key]) & set(data.outputs)
         outline = self.theme.result if output else self.theme.line
-        graph.node(key, card(self.theme, title, details, fill, outline, beside))
+        graph.node(key, card(self.theme, title, details, fill, outline, beside, flat=self._flat))
 
     def _stretch(self, graph: Any, key: str) -> None:
         members = self.scene.stretches[key]
@@ -194,7 +253,18 @@ class Drawing:
         title = f"{len(members)} operations"
         beside = label(", ".join(symbol for symbol, _ in symbols.most_common(3)))
         details = self._of_many(members)
-        graph.node(key, card(self.theme, title, details, self.theme.op, self.theme.line, beside))
+        paint = self.theme.op, self.theme.line
+        graph.node(key, card(self.theme, title, details, *paint, beside, flat=self._flat))
+
+    @property
+    def _flat(self) -> bool:
+        """Whether boxes have one line; in a row they are better high than wide."""
+        return self.picture.flat and not self.picture.rows
+
+    @property
+    def _terse(self) -> bool:
+        """Whether boxes are too narrow for the gradient's norm."""
+        return bool(self.picture.rows) or (self.picture.flat and self.picture.narrow)
 
     def _of_many(self, members: list[int]) -> list[str]:
         """What is told of several operations: of the last one's value, and their time together."""
@@ -226,6 +296,7 @@ class Drawing:
             drawn.setdefault((tail, f"{head}|{slot}"), []).append(edge)
         rank = self._ranks({key: edges[0] for key, edges in drawn.items()}.values())
         leaves = self.members.keys() - {scene.shown[edges[0].target] for edges in drawn.values()}
+        self.neighbours = {(tail, head.partition("|")[0]) for tail, head in drawn}
         for (tail, head), edges in drawn.items():
             end, _, slot = head.partition("|")
             source, target = scene.shown[edges[0].source], scene.shown[edges[0].target]

@@ -6,43 +6,48 @@ so no name can look like the beginning of an element.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from .cards import largest_weight
-from .data import Lane, Trace
+from .data import Trace
+from .maps import Stencils
 from .picture import Picture
-from .theme import viridis
+from .text import breadth
 
 #: Fonts as wide as the one the layout was measured with; the last is the usual one of a Linux
 #: without it, whose ordinary width would run over the boxes.
 FONTS = "Arial, Helvetica, 'Liberation Sans', Arimo, 'DejaVu Sans Condensed', sans-serif"
 
-#: How many steps of colour a large map is drawn in.
-_STEPS = 24
-
-#: In place of a step: attention was forbidden; the weight is no finite number.
-_MASKED, _BROKEN = -1, -2
-
 _SMALL = re.compile(r'(<text [^>]*?y=")(-?[\d.]+)("[^>]*?) baseline-shift="(sub|super)"')
-_SIZE = re.compile(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"')
-_MAP = re.compile(
-    r'(<title>(a\d+)_(\d+)_map</title>.*?)<polygon fill="#0a0b0c"[^>]*points="([^"]*)"/>', re.S
+#: Of what Graphviz wrote: width and height in points.
+SIZE = re.compile(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"')
+_NODE = re.compile(r'<g id="node\d+" class="node">.*?</g>\n', re.S)
+_BOX = re.compile(r'<path [^>]*stroke="[^"]*"[^>]* d="([^"]*)"/>')
+_TEXT = re.compile(
+    r'<text (?:xml:space="preserve" )?text-anchor="start" x="(-?[\d.]+)" y="(-?[\d.]+)"([^>]*)>'
+    r"([^<]*)</text>\n"
 )
 _FRAME = re.compile(r'<g id="clust\d+" class="cluster">.*?</g>\n', re.S)
 
 
-def finish(svg: str, data: Trace, picture: Picture, words: str = "Graph of a computation") -> str:
+def finish(
+    svg: str,
+    data: Trace,
+    picture: Picture,
+    stencils: Stencils,
+    words: str = "Graph of a computation",
+) -> str:
     """Turn Graphviz's SVG into the one that is shown; `words` say what of."""
     t = picture.colours
+    svg = stencils.put(svg)
     svg = svg.replace('font-family="Arial"', f'font-family="{FONTS}"')
     # not every reader knows baseline-shift; moving the letters, every one does
     svg = _SMALL.sub(
         lambda m: f"{m[1]}{float(m[2]) + (2.2 if m[4] == 'sub' else -3.2):.2f}{m[3]}", svg
     )
     svg = svg.replace(f'<polygon fill="{t.masked}"', '<polygon fill="url(#masked)"')
-    svg = _MAP.sub(lambda m: m[1] + _map(data, m[2], int(m[3]), m[4], t.alarm), svg)
+    svg = _NODE.sub(lambda m: _centred(m[0]), svg)
     svg = _titles_over_arrows(svg)
     return _sized(svg, data, picture, words)
 
@@ -50,7 +55,7 @@ def finish(svg: str, data: Trace, picture: Picture, words: str = "Graph of a com
 def _sized(svg: str, data: Trace, picture: Picture, words: str) -> str:
     """Let it shrink with what it stands in, which notebooks would clip; or have the size asked."""
     t = picture.colours
-    size = _SIZE.search(svg)
+    size = SIZE.search(svg)
     if size is None:
         return svg
     width, height = float(size[1]), float(size[2])
@@ -73,55 +78,41 @@ def _sized(svg: str, data: Trace, picture: Picture, words: str) -> str:
     return svg[:begin] + opening + "\n" + hatch + svg[open_end:].lstrip("\n")
 
 
-def _map(data: Trace, attention: str, head: int, points: str, alarm: str) -> str:
-    """A large map as one path for each step of colour: vectors, and small."""
-    found = data.attentions[int(attention[1:])]
-    lane = next(lane for lane in found.lanes if lane.head == head)
-    corners = [tuple(map(float, pair.split(","))) for pair in points.split()]
-    left, top = min(x for x, _ in corners), min(y for _, y in corners)
-    wide = max(x for x, _ in corners) - left
-    high = max(y for _, y in corners) - top
-    rows, columns = len(lane.weights), len(lane.weights[0])
-    paths: dict[int, list[str]] = {}
-    for r, steps in enumerate(_steps(lane)):
-        y = top + high * r / rows
-        start = 0
-        for c in range(1, columns + 1):
-            if c == columns or steps[c] != steps[start]:  # a run of one colour
-                x, run = left + wide * start / columns, wide * (c - start) / columns
-                paths.setdefault(steps[start], []).append(
-                    f"M{x:.2f} {y:.2f}h{run:.2f}v{high / rows:.2f}h{-run:.2f}z"
-                )
-                start = c
-    return "".join(
-        f'<path fill="{_paint(step, alarm)}" '
-        f'shape-rendering="crispEdges" d="{"".join(paths[step])}"/>\n'
-        for step in sorted(paths)
-    )
+def _centred(node: str) -> str:
+    """Centre each line in its box, however wide the reader's letters are."""
+    boxes = []
+    for path in _BOX.findall(node):
+        corners = [tuple(map(float, pair)) for pair in re.findall(r"(-?[\d.]+),(-?[\d.]+)", path)]
+        across, down = zip(*corners, strict=True)
+        boxes.append((min(across), max(across), min(down), max(down)))
+    lines: dict[tuple[Any, str], list[re.Match[str]]] = {}
+    for text in _TEXT.finditer(node):
+        x, y = float(text[1]), float(text[2])
+        found = [box for box in boxes if box[0] <= x <= box[1] and box[2] <= y <= box[3]]
+        if found:
+            box = min(found, key=lambda box: box[1] - box[0])
+            lines.setdefault((box, text[2]), []).append(text)
+    for (box, line), pieces in lines.items():
+        near = sum(of == box and abs(float(at) - float(line)) < 6 for of, at in lines)
+        ends = [float(p[1]) + breadth(p[4], float(_letters(p))) + 24 for p in pieces]
+        apart = any(float(b[1]) > end for end, b in zip(ends, pieces[1:], strict=False))
+        if near > 1 or apart:  # small letters in between, or cells side by side
+            continue
+        middle = f'text-anchor="middle" x="{(box[0] + box[1]) / 2:.2f}" y="{line}"'
+        if len(pieces) == 1:
+            whole = f"<text {middle}{pieces[0][3]}>{pieces[0][4]}</text>\n"
+        else:
+            spans = "".join(f"<tspan{p[3]}>{p[4]}</tspan>" for p in pieces)
+            whole = f'<text xml:space="preserve" {middle}>{spans}</text>\n'
+        node = node.replace(pieces[0][0], whole)
+        for piece in pieces[1:]:
+            node = node.replace(piece[0], "")
+    return node
 
 
-def _paint(step: int, alarm: str) -> str:
-    """Colour of a step."""
-    if step == _BROKEN:
-        return alarm
-    return "url(#masked)" if step == _MASKED else viridis(step / _STEPS)
-
-
-def _steps(lane: Lane) -> list[list[int]]:
-    """Each cell's step of colour, or that attention was forbidden, or is no finite number."""
-    largest = largest_weight(lane)
-
-    def step(weight: float, seen: bool) -> int:
-        if not seen:
-            return _MASKED
-        if not math.isfinite(weight):
-            return _BROKEN
-        return round(min(1.0, weight / largest) * _STEPS)
-
-    return [
-        [step(w, seen) for w, seen in zip(row, allowed, strict=True)]
-        for row, allowed in zip(lane.weights, lane.visible, strict=True)
-    ]
+def _letters(text: re.Match[str]) -> str:
+    size = re.search(r'font-size="([\d.]+)"', text[3])
+    return size[1] if size else "11"
 
 
 def _titles_over_arrows(svg: str) -> str:

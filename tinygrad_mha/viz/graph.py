@@ -70,8 +70,10 @@ class Graph:
         head : int, optional
             Draw this head only, counted from 0; 1 is the one that is labelled "head 2".
         size : {"slide", "page", "column"} or (float, float), optional
-            Width and height in inches to fit into; a column of a paper gets narrower and
-            fewer lanes, so that letters stay readable.
+            Width and height in inches to fit into. As much is drawn as can be read there: letters
+            have at least 6 points on paper, 7.2 on a slide (10 inches or more). Lanes become
+            narrow, then fewer; then modules are boxes in rows, over the lanes of one attention.
+            What was folded is said in the picture.
 
         Returns
         -------
@@ -80,15 +82,18 @@ class Graph:
         Raises
         ------
         ValueError
-            An option has another value than these, or no such module or head is there.
+            An option has another value than these, no such module or head is there, or nothing
+            of it could be read in the size.
         TypeError
             There is no such option.
         """
         from .dot import draw, part_of
+        from .render import fitted
 
         check_options("to_dot", options)
         picture = Picture(**options, cells=True)
-        return draw(part_of(self._drawn(picture), picture), picture)
+        shown = part_of(self._drawn(picture), picture)
+        return draw(shown, fitted(shown, picture))
 
     def to_svg(self, **options: Unpack[Options]) -> str:
         """Draw it as SVG text; the arguments are those of :meth:`to_dot`."""

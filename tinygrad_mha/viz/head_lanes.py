@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from . import cards
 from .data import Attention, Lane
 from .flow import together, words
+from .picture import MOST_LANES
 from .text import label, number, shape
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Width of a column of the strip, in points.
 _STRIP = 92
+
+#: Points that one of them takes in a list.
+_ENTRY = 46
 
 #: Points beside the boxes of a lane where the values pass.
 _PASSAGE = 20
@@ -33,13 +38,13 @@ class HeadLanes:
         self.drawing, self.attention = drawing, attention
         self.picture, self.theme = drawing.picture, drawing.theme
         self.key = f"a{attention.id}"
-        self.before, self.after = _around_weights(attention, self.picture.compact)
+        self.before, self.after = _around_weights(attention, self.picture.narrow)
         self.width = self._lane_width()
         lanes = attention.lanes
         if self.picture.head is not None:
             self.drawn, self.rest = [lanes[self.picture.head]], []
         else:
-            most = self.picture.most_lanes(len(lanes), self.pitch, _STRIP + 34)
+            most = self._most_lanes(len(lanes))
             by_share = sorted(lanes, key=lambda lane: (-lane.contribution, lane.head))
             self.drawn = sorted(by_share[:most], key=lambda lane: lane.head)
             self.rest = by_share[most:]
@@ -47,12 +52,22 @@ class HeadLanes:
     @property
     def pitch(self) -> int:
         """From one lane to the next, in points."""
-        return self.width + (22 if self.picture.compact else 34)
+        beside = 2 * (5 if self.picture.narrow else 9) + 72 * self.picture.between
+        return self.width + math.ceil(beside) + 3
+
+    def _most_lanes(self, heads: int) -> int:
+        """How many lanes are drawn; beside wide ones there has to be room for a strip."""
+        if self.picture.room is None:
+            room = MOST_LANES * self.pitch + _STRIP + 34
+            if heads <= MOST_LANES and heads * self.pitch <= room:
+                return heads
+            return max(1, min(MOST_LANES, (room - _STRIP - 34) // self.pitch))
+        return min(heads, self.picture.lanes)
 
     def _lane_width(self) -> int:
         """Room inside a lane, in points: for the names of its parts, and for its map."""
-        least = 92 if self.picture.compact else 340 if self.picture.head is not None else 176
-        each = 8 if self.picture.compact else 16
+        least = 92 if self.picture.narrow else 340 if self.picture.head is not None else 176
+        each = 8 if self.picture.narrow else 16
         names = sum(6 * len(name) + each for name in self.attention.projections)
         return int(max(least, names, self._field + 2 * self._passage))
 
@@ -64,7 +79,7 @@ class HeadLanes:
 
     @property
     def _passage(self) -> int:
-        return _PASSAGE // 2 if self.picture.compact else _PASSAGE
+        return _PASSAGE // 2 if self.picture.narrow else _PASSAGE
 
     # -- the whole ------------------------------------------------------------------------
 
@@ -83,10 +98,10 @@ class HeadLanes:
             )  # fmt: skip
             wide = 0.6 + 2.6 * lane.contribution / top
             self._arrow(
-                graph, f"{last}:s", f"{self.key}_sum:l{lane.head}:n", out,
+                graph, f"{last}:l:s", f"{self.key}_sum:l{lane.head}:n", out,
                 color=colour, penwidth=f"{wide:.2f}", weight="50",
             )  # fmt: skip
-        if self.rest:
+        if self.rest and not self.picture.narrow:
             self._strip(graph)
             sent = together(g for lane in self.rest for g in lane.projected)
             strip = f"{self.key}_rest"
@@ -106,7 +121,8 @@ class HeadLanes:
     def columns(self) -> list[tuple[str, int]]:
         """Ports of the bars, and how far apart they are."""
         columns = [(f"l{lane.head}", self.pitch) for lane in self.drawn]
-        return columns + ([("rest", self._strip_width() + 34)] if self.rest else [])
+        strip = bool(self.rest) and not self.picture.narrow
+        return columns + [("rest", self._strip_width() + 34)] * strip
 
     def port_of(self, vertex: int) -> str:
         """Where the arrow from a source ends."""
@@ -138,15 +154,37 @@ class HeadLanes:
         small = f'<FONT POINT-SIZE="9" COLOR="{self.theme.faint}">&#160;&#160; {faint}</FONT>'
         says = f"<B>{sign}</B>{small}"
         fill, outline = drawing.paint(out)
+        if self.rest and self.picture.narrow:
+            says = cards.plain_table(f"<TR><TD>{says}</TD></TR>{self._listed()}")
         return cards.bar(
             self.theme, [("out", says)], self.columns(), above=False, fill=fill, outline=outline
         )
+
+    def _listed(self) -> str:
+        """The heads without a lane in rows of the sum's bar, where lanes leave no room beside."""
+        faint = f'<FONT POINT-SIZE="9" COLOR="{self.theme.faint}">'
+        named = self.rest[:_NAMED]
+        width = max(1, self.pitch * len(self.drawn) // _ENTRY)
+        rest = f"and {len(self.rest)} more heads" + ", of which the largest are" * (
+            self.rest != named
+        )
+        rows = [f"{rest}, with the norm of each one's share:"]
+        entries = [
+            f'<FONT COLOR="{self._colour(lane.head)}"><B>{lane.head + 1}</B></FONT>'
+            f"&#160;{number(lane.contribution)}"
+            for lane in named
+        ]
+        rows += [
+            "&#160;&#160; ".join(entries[i : i + width]) for i in range(0, len(entries), width)
+        ]
+        return "".join(f"<TR><TD>{faint}{row}</FONT></TD></TR>" for row in rows)
 
     # -- one lane -------------------------------------------------------------------------
 
     def _lane(self, graph: Any, lane: Lane) -> tuple[str, str]:
         """Draw it; returns its first and its last box."""
-        t, colour, compact = self.theme, self._colour(lane.head), self.picture.compact
+        t, colour, compact = self.theme, self._colour(lane.head), self.picture.narrow
+        stencils = self.drawing.stencils
         key = f"{self.key}_{lane.head}"
         names = self.attention.projections
         staged = self.attention.weighted
@@ -154,7 +192,9 @@ class HeadLanes:
         with graph.subgraph(name=f"cluster_{key}") as frame:
             frame.attr(style="rounded,dashed,filled", color=colour, fillcolor=t.paper,
                        penwidth="1.4", margin="5" if compact else "9", label="")  # fmt: skip
-            frame.node(f"{key}_head", cards.lane_head(t, lane, names, colour, compact, self.width))
+            frame.node(
+                f"{key}_head", cards.lane_head(t, lane, names, colour, self.picture, self.width)
+            )
             chain = [f"{key}_head"]
             passing = self._field, self._passage, self._values_line(lane)
             if self.before:
@@ -163,7 +203,7 @@ class HeadLanes:
                 chain.append(f"{key}_scores")
             if lane.weights:
                 beside = (self._field - cards.map_width(self.attention, self.picture)) // 2
-                heatmap = cards.heatmap(lane, colour, self.picture, beside)
+                heatmap = cards.heatmap(lane, colour, self.picture, beside, stencils)
                 frame.node(f"{key}_map", cards.passed(heatmap, *passing))
                 chain.append(f"{key}_map")
             if self.after:
@@ -171,9 +211,8 @@ class HeadLanes:
                 chain.append(f"{key}_pool")
             frame.node(f"{key}_out", cards.share(t, self.attention, lane, colour, compact))
             chain.append(f"{key}_out")
-            # an unseen line keeps the boxes under each other
-            for above, below in pairwise(chain):
-                frame.edge(above, below, style="invis", weight="100")
+            # an unseen line keeps the boxes under each other, where no single arrow does
+            frame.edge(*chain[:2], style="invis", weight="100")
             self._inner_arrows(frame, key, chain, lane, weights)
         return f"{key}_head", f"{key}_out"
 

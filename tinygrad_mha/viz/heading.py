@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .cards import map_is_finite
 from .data import Trace
 from .flow import trouble
+from .maps import WEIGHTS
 from .scene import Scene
 from .text import bytes_, label, number, seconds
 from .theme import flow_colour, viridis
@@ -32,16 +33,40 @@ def heading(drawing: Drawing) -> str:
     ]
     if any(v.seconds is not None for v in operations):
         facts.insert(2, f"forward {seconds(sum(v.seconds or 0.0 for v in operations))}")
-    title = f'<FONT POINT-SIZE="18" COLOR="{t.ink}"><B>{label(data.title, 60)}</B></FONT>'
+    size, longest = (15, 32) if picture.narrow else (18, 60)
+    title = f'<FONT POINT-SIZE="{size}" COLOR="{t.ink}"><B>{label(data.title, longest)}</B></FONT>'
     rows = [title]
-    if not picture.compact:
-        rows.append(_faint(t.faint, ",&#160; ".join(facts), 11))
+    told = _faint(t.faint, ",&#160; ".join(facts), 11)
+    if picture.flat and not picture.narrow:
+        rows = [f"{title}{'&#160;' * 4}{told}"]
+    elif not picture.narrow:
+        rows.append(told)
     if picture.note:
         rows.append(_faint(t.alarm, label(picture.note, 200), 10))
-    rows += [_faint(t.faint if good else t.alarm, says, 10) for says, good in _proofs(data, scene)]
+    for says, good in _proofs(data, scene):
+        lines = [says]
+        if picture.narrow:  # no wider than two lanes
+            first, _, rest = says.partition(" (")
+            lines = [first, f"({rest}"] if rest else lines
+        rows += [_faint(t.faint if good else t.alarm, line, 10) for line in lines]
+    rows += [_faint(t.faint, line, 10) for line in _folded(drawing)]
     rows += _legend(drawing)
     cells = "".join(f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows)
-    return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="3">{cells}</TABLE>>'
+    pad = 1 if picture.flat else 3
+    return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="{pad}">{cells}</TABLE>>'
+
+
+def _folded(drawing: Drawing) -> list[str]:
+    """What a size left no room for."""
+    data, picture = drawing.data, drawing.picture
+    if picture.opened is not None:
+        count = len(data.attentions)
+        which = "its attention is" if count == 1 else f"the first of {count} attentions is"
+        lines = ["folded to fit this size: modules are boxes;", f"{which} open below"]
+        return lines if picture.narrow else [" ".join(lines)]
+    if picture.folded:
+        return ["folded to fit this size: modules are boxes"]
+    return []
 
 
 def _faint(colour: str, says: str, size: int) -> str:
@@ -69,10 +94,10 @@ def _proofs(data: Trace, scene: Scene) -> list[tuple[str, bool]]:
 
 @dataclass
 class _Entry:
-    """One entry of the legend: cells, and how many letters they take."""
+    """One entry of the legend: cells, and how many points they take."""
 
     cells: str
-    letters: int
+    width: float
 
 
 def _legend(drawing: Drawing) -> list[str]:
@@ -80,22 +105,23 @@ def _legend(drawing: Drawing) -> list[str]:
     data, scene, picture, scale = drawing.data, drawing.scene, drawing.picture, drawing.scale
     t = picture.colours
 
-    def words(says: str, cells: str = "") -> _Entry:
+    def words(says: str, cells: str = "", extra: float = 0) -> _Entry:
         text = _faint(t.faint, f"{says}&#160;&#160;", 9)
-        return _Entry(f'{cells}<TD ALIGN="LEFT">{text}</TD>', len(says) + 6)
+        return _Entry(f'{cells}<TD ALIGN="LEFT">{text}</TD>', 4.4 * (len(says) + 2) + 2 + extra)
 
     def swatch(fill: str, outline: str, says: str) -> _Entry:
         return words(
             says,
             f'<TD BGCOLOR="{fill}" BORDER="1" COLOR="{outline}" WIDTH="14" HEIGHT="10" '
             'FIXEDSIZE="TRUE"></TD>',
+            18,
         )
 
     def ramp(colours: list[str], says: str) -> _Entry:
         cells = "".join(
             f'<TD BGCOLOR="{c}" WIDTH="8" HEIGHT="10" FIXEDSIZE="TRUE"></TD>' for c in colours
         )
-        return words(says, cells)
+        return words(says, cells, 10 * len(colours))
 
     kinds = {data.vertices[v].kind for v in scene.singles.values()}
     entries = []
@@ -106,12 +132,11 @@ def _legend(drawing: Drawing) -> list[str]:
     if "op" in kinds:
         entries.append(swatch(t.op, t.line, "operation"))
     if scene.boxes:
-        entries.append(swatch(t.depth[1], t.line, "module, folded"))
+        entries.append(swatch(t.depth[1], t.line, "module"))
     entries.append(swatch(t.output, t.result, "output"))
     lanes = [lane for a in scene.attentions for lane in a.lanes]
     if any(lane.weights for lane in lanes):
-        largest = "attention weight, 0 to the map's largest"
-        entries.append(ramp([viridis(k / 7) for k in range(8)], largest))
+        entries.append(ramp([viridis(k / 7) for k in range(8)], WEIGHTS))
     if any(not all(map(all, lane.visible)) for lane in lanes):
         entries.append(swatch(t.masked, t.masked, "masked"))
     if any(not map_is_finite(lane) for lane in lanes):
@@ -129,21 +154,20 @@ def _legend(drawing: Drawing) -> list[str]:
             span = f"arrow back: ‖∇‖, {number(scale.largest * 1e-6)} to {number(scale.largest)}"
             entries.append(ramp([flow_colour(t, k / 7) for k in range(8)], span))
     widths = [sum(w for _, w in lanes.columns()) for lanes in drawing.lanes.values()]
-    room = int(max(300, *widths, 0) / 4.6)  # letters of that size
-    rows, spare = [""], [room]
+    wide = picture.room[0] - 48 if picture.room and (picture.rows or picture.narrow) else 0
+    room = max(300, *widths, wide)
+    rows: list[list[_Entry]] = [[]]
     for entry in entries:
-        if entry.letters > spare[-1] and rows[-1]:
-            rows.append("")
-            spare.append(room)
-        rows[-1] += entry.cells
-        spare[-1] = max(0, spare[-1] - entry.letters)
+        if rows[-1] and sum(e.width for e in rows[-1]) + entry.width > room:
+            rows.append([])
+        rows[-1].append(entry)
     # a short row would be stretched to the width of the others: the last cell takes that
-    filled = [
-        f'{row}<TD WIDTH="{round(left * 4)}"></TD>' for row, left in zip(rows, spare, strict=True)
-    ]
+    longest = max([room if len(rows) > 1 else 0, *(sum(e.width for e in row) for row in rows)])
     return [
-        f'<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>{row}</TR></TABLE>'
-        for row in filled
+        '<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>'
+        f'{"".join(e.cells for e in row)}<TD WIDTH="{round(longest - sum(e.width for e in row))}">'
+        "</TD></TR></TABLE>"
+        for row in rows
     ]
 
 

@@ -18,8 +18,15 @@ PRINT = 300
 #: Lanes drawn side by side; of more heads those that contribute most are drawn.
 MOST_LANES = 8
 
-#: Letters are not shrunk below this share of their size in order to fit.
-_LEAST_SCALE = 0.6
+#: Size of the smallest letters of a drawing, in points.
+LETTERS = 9
+
+#: Points that they have at the least when the drawing has been fitted into a size: on paper, and
+#: on a slide, which is looked at from further away (9.6 of 1280 pixels).
+_ON_PAPER, _ON_SLIDE = 6.0, 7.2
+
+#: Inches from which on a picture is a slide.
+_SLIDE = 10
 
 
 class Options(TypedDict, total=False):
@@ -74,6 +81,16 @@ class Picture:
         Draw every map as a table of cells: for a reader that gets no finishing.
     note : str
         What the heading adds.
+    narrow, flat : bool
+        Lanes as narrow, boxes as low as can be read.
+    lanes : int
+        Lanes side by side at the most; of more heads those that contribute most are drawn.
+    rows : int
+        Rows in which boxes stand, in the order in which they run; 0: wherever arrows lead.
+    folded : bool
+        Modules are boxes for want of room, which the heading says.
+    opened : int, optional
+        Number of the attention that is drawn as lanes under boxes that stand for all of it.
     """
 
     heads: str = "lanes"
@@ -85,6 +102,12 @@ class Picture:
     size: str | tuple[float, float] | None = None
     cells: bool = False
     note: str = ""
+    narrow: bool = False
+    flat: bool = False
+    lanes: int = MOST_LANES
+    rows: int = 0
+    folded: bool = False
+    opened: int | None = None
 
     def __post_init__(self) -> None:
         known = {
@@ -119,21 +142,23 @@ class Picture:
         return SIZES[self.size] if isinstance(self.size, str) else self.size
 
     @property
-    def compact(self) -> bool:
-        """Whether lanes have to be narrow."""
-        return self.inches is not None and self.inches[0] < 5
+    def least_scale(self) -> float:
+        """How far the drawing may be shrunk, with its letters still legible."""
+        wide = 0.0 if self.inches is None else self.inches[0]
+        return (_ON_SLIDE if wide >= _SLIDE else _ON_PAPER) / LETTERS
 
-    def most_lanes(self, heads: int, pitch: int, strip: int) -> int:
-        """How many lanes can be read in the picture's width, and beside them a strip of the rest.
+    @property
+    def between(self) -> float:
+        """Inches between what stands side by side; in a row arrows need some."""
+        return 0.2 if self.rows else 0.11 if self.narrow else 0.16
 
-        `pitch` and `strip` are the widths of either in points.
-        """
-        room = MOST_LANES * pitch + strip
-        if self.inches is not None:
-            room = min(room, int(self.inches[0] * 72 / _LEAST_SCALE))
-        if heads <= MOST_LANES and heads * pitch <= room:
-            return heads
-        return max(1, min(MOST_LANES, (room - strip) // pitch))
+    @property
+    def room(self) -> tuple[float, float] | None:
+        """Points that a drawing may be wide and high for its letters to be legible."""
+        if self.inches is None:
+            return None
+        wide, high = self.inches
+        return wide * 72 / self.least_scale, high * 72 / self.least_scale
 
     def but(self, **changes: Any) -> Picture:
         """Return the same with something else."""

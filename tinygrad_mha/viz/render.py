@@ -20,7 +20,9 @@ from typing import Literal
 
 from .data import Trace
 from .dot import draw, part_of
-from .finish import finish
+from .finish import SIZE, finish
+from .fitting import SlowLayoutError, fit
+from .maps import Stencils
 from .picture import PRINT, Picture
 
 #: Seconds after which a layout is given up, and a collapsed one tried.
@@ -28,10 +30,6 @@ PATIENCE = 10
 
 #: Dots per inch of a PNG that has no size: twice a screen's.
 _SCREEN = 192
-
-
-class SlowLayoutError(RuntimeError):
-    """The layout took too long."""
 
 
 def render(data: Trace, picture: Picture, kind: str) -> bytes:
@@ -54,8 +52,12 @@ def render(data: Trace, picture: Picture, kind: str) -> bytes:
     ------
     RuntimeError
         Nothing can draw it here, or the layout failed or took too long even collapsed.
+    ValueError
+        Nothing of it could be read in the size.
     """
     shown = part_of(data, picture)
+    if picture.inches is not None:
+        return _draw(shown, fitted(shown, picture), kind)
     tries = [picture, picture.but(depth=1), picture.but(depth=0)]
     for attempt in tries:
         collapsed = attempt is not picture
@@ -70,12 +72,27 @@ def render(data: Trace, picture: Picture, kind: str) -> bytes:
     raise AssertionError
 
 
+def fitted(data: Trace, picture: Picture) -> Picture:
+    """Decide on the form of a picture that has a size; as it is, where nothing can lay it out."""
+    if picture.inches is None or (shutil.which("dot") is None and _pure() is None):
+        return picture
+
+    def measure(form: Picture) -> tuple[float, float]:
+        drawn = layout(draw(data, form, Stencils(form.colours)), "svg").decode()
+        size = SIZE.search(drawn)
+        assert size is not None
+        return float(size[1]), float(size[2])
+
+    return fit(data, picture.but(cells=False), measure).but(cells=picture.cells)
+
+
 def _draw(data: Trace, picture: Picture, kind: str) -> bytes:
-    return written(
-        kind,
-        lambda: finish(layout(draw(data, picture), "svg").decode(), data, picture),
-        lambda: draw(data, picture.but(cells=True)),
-    )
+    def svg() -> str:
+        stencils = Stencils(picture.colours)
+        drawn = layout(draw(data, picture, stencils), "svg").decode()
+        return finish(drawn, data, picture, stencils)
+
+    return written(kind, svg, lambda: draw(data, picture.but(cells=True)))
 
 
 def check(kind: str) -> None:

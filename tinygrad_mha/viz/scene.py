@@ -103,6 +103,14 @@ def arrange(data: Trace, lanes: bool, depth: int | None = None) -> Scene:
     return scene
 
 
+def overview(data: Trace, opened: int, depth: int) -> Scene:
+    """Arrange boxes that stand for all of it, and one attention as lanes under them."""
+    scene = arrange(data, lanes=False, depth=depth)
+    scene.attentions = [data.attentions[opened]]
+    scene.open, scene.parents = set(), dict.fromkeys(scene.parents)
+    return scene
+
+
 def _chains(data: Trace) -> list[list[int]]:
     """For each module, itself and those around it, from the outside in."""
     chains: list[list[int]] = []

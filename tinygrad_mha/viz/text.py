@@ -37,6 +37,13 @@ def token(text: str, longest: int = 8) -> str:
     return html.escape(_seen(shown), quote=True)
 
 
+def breadth(text: str, size: float) -> float:
+    """About how wide text is in letters of a size: no narrower than it is drawn."""
+    plain = html.unescape(text)
+    wide = sum(unicodedata.east_asian_width(c) in "FW" or c in "⏎⇥␣…mwMW" for c in plain)
+    return size * (0.58 * (len(plain) - wide) + 0.95 * wide)
+
+
 def number(value: float | None) -> str:
     """Three digits, or a dash for what was not computed."""
     return "–" if value is None else f"{value:.3g}"

@@ -58,6 +58,7 @@ function viridis(share) {
 }
 
 const PALETTE = Array.from({ length: 256 }, (_, k) => viridis(k / 255));
+const MOST_PIXELS = 128; // on a side of a small map
 
 // ---- where a map lies in the data -----------------------------------------------------------
 
@@ -81,15 +82,48 @@ function weight(frame, layer, head, row, column) {
   return { value: (maps[frame * frameSize + at] / 255) ** 2, visible: seen[at] === 1 };
 }
 
+/** The largest root of a head's map over all frames, in 255ths: one scale for the whole film. */
+const tops = new Map();
+function topOf(layer, head) {
+  const start = place(layer, head);
+  if (!tops.has(start)) {
+    const { rows, columns } = film.layers[layer];
+    let top = 1;
+    for (let frame = 0; frame < film.steps.length; frame++) {
+      const at = frame * frameSize + start;
+      for (let k = at; k < at + rows.length * columns.length; k++) if (maps[k] > top) top = maps[k];
+    }
+    tops.set(start, top);
+  }
+  return tops.get(start);
+}
+
+/** Pixels on a side of a cell: several, so that masked cells can be hatched. */
+const cellSide = ({ rows, columns }, most) => Math.max(1, Math.floor(most / Math.max(rows.length, columns.length)));
+
+function mapCanvas(layer, most, attributes) {
+  const { rows, columns } = layer;
+  const side = cellSide(layer, most);
+  const canvas = element("canvas", { width: columns.length * side, height: rows.length * side, ...attributes });
+  canvas.style.aspectRatio = `${columns.length} / ${rows.length}`;
+  return canvas;
+}
+
 function paint(canvas, frame, layer, head) {
   const { rows, columns } = film.layers[layer];
+  const side = canvas.width / columns.length;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(columns.length, rows.length);
-  const masked = colour("--masked");
-  const start = place(layer, head);
-  for (let k = 0; k < rows.length * columns.length; k++) {
-    const rgb = seen[start + k] ? PALETTE[maps[frame * frameSize + start + k]] : masked;
-    image.data.set([rgb[0], rgb[1], rgb[2], 255], 4 * k);
+  const image = context.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const opaque = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  const masked = opaque(colour("--masked")), stripe = opaque(colour("--line"));
+  const start = place(layer, head), top = topOf(layer, head);
+  const shade = PALETTE.map((_, root) => opaque(PALETTE[Math.min(255, Math.round(255 * (root / top) ** 2))]));
+  for (let y = 0; y < canvas.height; y++) {
+    for (let x = 0; x < canvas.width; x++) {
+      const cell = start + Math.floor(y / side) * columns.length + Math.floor(x / side);
+      pixels[y * canvas.width + x] = seen[cell] ? shade[maps[frame * frameSize + cell]] : (x + y) % 6 < 2 ? stripe : masked;
+    }
   }
   context.putImageData(image, 0, 0);
 }
@@ -108,8 +142,7 @@ function buildGrid() {
     $("grid").append(element("h3", {}, `Layer ${l + 1}  ${visible(layer.path)}`));
     const row = element("div", { class: "row" });
     for (let h = 0; h < layer.heads; h++) {
-      const canvas = element("canvas", { width: layer.columns.length, height: layer.rows.length, "aria-hidden": "true" });
-      canvas.style.aspectRatio = `${layer.columns.length} / ${layer.rows.length}`;
+      const canvas = mapCanvas(layer, MOST_PIXELS, { "aria-hidden": "true" });
       const note = element("span");
       const button = element("button", { class: "head", type: "button", onclick: () => choose(l, h) },
         element("b", {}, `head ${called(l, h)}`), canvas, note);
@@ -147,9 +180,9 @@ let large = null;
 function buildLarge() {
   const layer = film.layers[state.layer];
   $("large-title").textContent = `Head ${called(state.layer, state.head)}, ${visible(layer.path) || "attention"}`;
-  large = element("canvas", { width: layer.columns.length, height: layer.rows.length, role: "img",
-    onpointermove: (event) => read(event), onpointerleave: () => readAll() });
-  large.style.aspectRatio = `${layer.columns.length} / ${layer.rows.length}`;
+  large = mapCanvas(layer, 3 * MOST_PIXELS, { role: "img", onpointermove: (event) => read(event), onpointerleave: () => readAll() });
+  const top = (topOf(state.layer, state.head) / 255) ** 2;
+  $("largest").textContent = number(Number(top.toPrecision(2)));
   const side = (names, kind) => {
     const box = element("div", { class: kind, "aria-hidden": "true" });
     const each = Math.ceil(names.length / MOST_LABELS);
@@ -339,7 +372,7 @@ function start() {
   $("back").addEventListener("click", () => { play(false); go(state.frame - 1); });
   $("forth").addEventListener("click", () => { play(false); go(state.frame + 1); });
   $("play").addEventListener("click", () => play(!state.timer));
-  document.querySelector(".scale").style.background =
+  for (const scale of document.querySelectorAll(".scale")) scale.style.background =
     `linear-gradient(to right, ${VIRIDIS.map((c) => `rgb(${c.join(",")})`).join(",")})`;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target === $("slider")) return;

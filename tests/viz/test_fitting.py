@@ -1,0 +1,136 @@
+"""Sizes: whatever the model, what is drawn for a slide or a column can be read there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tinygrad_mha as tm
+from tinygrad_mha.viz import render as render_module
+from tinygrad_mha.viz.picture import SIZES
+
+from .test_pictures import gpt, texts
+
+
+def layer(heads: int, words: int = 6) -> tm.viz.Graph:
+    tm.manual_seed(1)
+    mha = tm.nn.MultiHeadAttention(4 * heads, heads)
+    out = mha(tm.randn(1, words, 4 * heads), is_causal=True)
+    tokens = [f"word{i}" for i in range(words)]
+    return tm.viz.trace((out * out).mean(), model=mha, tokens=tokens)
+
+
+def translator() -> tm.viz.Graph:
+    tm.manual_seed(1)
+    model = tm.nn.EncoderDecoder(11, 13, embed_dim=16, num_heads=4, num_layers=3)
+    out = model(tm.tensor([[1, 2, 3, 4, 5]]), tm.tensor([[1, 2, 3, 4]]))
+    return tm.viz.trace(out.sum(), model=model)
+
+
+def perceptron() -> tm.viz.Graph:
+    layers = [tm.nn.Linear(4, 4) for _ in range(20)]
+    model = tm.nn.Sequential(*layers)
+    return tm.viz.trace(model(tm.ones(1, 4)).sum(), model=model)
+
+
+MODELS: dict[str, Callable[[], tm.viz.Graph]] = {
+    "4 heads": lambda: layer(4),
+    "8 heads": lambda: layer(8),
+    "16 heads": lambda: layer(16),
+    "200 words": lambda: layer(4, 200),
+    "4 layers": lambda: gpt(4, 4),
+    "12 layers": lambda: gpt(12, 8),
+    "encoder-decoder": translator,
+    "no attention": perceptron,
+}
+
+#: Points that letters have at the least: on paper, and on a slide.
+LEAST = {"slide": 7.2, "page": 6.0, "column": 6.0}
+
+
+def smallest(svg: str) -> float:
+    """Points of the smallest letters as they are seen; those set lower or higher are smaller."""
+    shown = re.search(r'<svg width="([\d.]+)pt"', svg)
+    box = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"', svg)
+    assert shown is not None
+    assert box is not None
+    sizes = {float(size) for size in re.findall(r'font-size="([\d.]+)"', svg)} - {8.0}
+    return min(sizes) * float(shown[1]) / float(box[1])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_picture_can_be_read_at_its_size(model: str, size: str) -> None:
+    svg = MODELS[model]().to_svg(size=size)
+    assert smallest(svg) >= LEAST[size] - 0.01
+    wide, high = re.findall(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)[0]
+    inches = float(wide) / 72, float(high) / 72
+    assert all(is_ <= most + 0.01 for is_, most in zip(inches, SIZES[size], strict=True))
+    words = texts(svg)
+    if model != "no attention":
+        assert any(re.fullmatch(r"head \d+", word) for word in words), "lanes at every size"
+        assert any("attention weight" in word for word in words)
+
+
+@pytest.mark.parametrize("size", ["slide", "column"])
+def test_what_was_folded_is_said_and_counted(size: str) -> None:
+    words = " ".join(texts(gpt(12).to_svg(size=size)))
+    assert "folded to fit this size" in words
+    assert "the first of 12 attentions is open below" in words
+    assert "TransformerBlock × 12" in words
+    assert "blocks.0.attention" in words
+    assert "folded to fit" not in " ".join(texts(gpt(12).to_svg()))
+
+
+def test_a_slide_has_as_many_lanes_as_fit_and_names_the_others() -> None:
+    assert sum(w.startswith("head ") for w in texts(layer(4).to_svg(size="slide"))) == 4
+    words = texts(layer(16).to_svg(size="slide"))
+    drawn = {int(word[5:]) for word in words if re.fullmatch(r"head \d+", word)}
+    (rest,) = (word for word in words if "more heads" in word)
+    assert len(drawn) >= 6
+    assert rest.startswith(f"and {16 - len(drawn)} more heads")
+    named = {int(word) for word in words if word.isdigit()}
+    assert named >= set(range(1, 17)) - drawn, "each of the rest is named with its share"
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"size": (0.4, 0.4)}, r"depth=0 or module= draws less, and size=\(\d"),
+        ({"size": "column", "depth": 4}, r"smaller than 6 points.*depth=0 or module="),
+        ({"size": (0.4, 0.4), "depth": 0}, r"be; module= draws less|; module= draws less"),
+    ],
+)
+def test_what_nobody_could_read_is_refused(
+    options: dict[str, object], remedy: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=remedy) as caught:
+        gpt(4, 8).save(tmp_path / "g.svg", **options)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+    wide, high = map(float, re.findall(r"size=\(([\d.]+), ([\d.]+)\)", str(caught.value))[0])
+    gpt(4, 8).to_svg(**{**options, "size": (wide, high)})  # type: ignore[arg-type]
+
+
+def test_dot_has_the_same_form_as_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = gpt(4, 4)
+    assert "is open below" in graph.to_dot(size="slide")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(render_module, "_pure", lambda: None)
+    assert "digraph" in graph.to_dot(size="slide"), "as it is, where nothing can lay it out"
+
+
+def test_a_size_is_found_also_where_the_whole_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = render_module.layout
+
+    def slow(dot: str, kind: str) -> bytes:
+        if "cluster_m0" in dot:
+            raise render_module.SlowLayoutError("too long")
+        return real(dot, kind)
+
+    monkeypatch.setattr(render_module, "layout", slow)
+    assert "open below" in " ".join(texts(gpt(4).to_svg(size="slide")))
