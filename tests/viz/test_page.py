@@ -89,12 +89,19 @@ def test_small_pages_are_small(pages: dict[str, Path]) -> None:
 
 
 def test_lanes_are_proved_on_the_page(opened: Any) -> None:
-    assert opened("gpt").locator("#proofs li").all_inner_texts() == [
-        "blocks.0.attention: ✓ lanes add up",
-        "blocks.1.attention: ✓ lanes add up",
+    page = opened("gpt")
+    assert page.locator("#proof").inner_text() == "✓ the lanes of all 2 attentions add up"
+    assert page.locator("#proofs").is_hidden()
+    page.click("#proof")
+    words = page.locator("#proofs li").all_inner_texts()
+    assert [word.split(":")[0] for word in words] == [
+        "✓ blocks.0.attention",
+        "✓ blocks.1.attention",
     ]
-    (one,) = opened("deep").locator("#proofs li").all_inner_texts()
-    assert one == "✓ the lanes of all 4 attentions add up"
+    assert all("Σ lanes = output (largest difference " in word for word in words)
+    page.keyboard.press("Escape")
+    assert page.locator("#proofs").is_hidden()
+    assert page.locator("#lanes-proof").inner_text().startswith("✓ Σ lanes = output")
 
 
 # -- the graph ------------------------------------------------------------------------------
@@ -169,10 +176,15 @@ def test_a_layout_that_takes_too_long_says_so(visit: Any, pages: dict[str, Path]
 
 def test_parameters_are_drawn_when_asked_for(opened: Any) -> None:
     page = opened("gpt")
-    page.click("#expand")
     assert page.locator("#world .kind-parameter").count() == 0
     page.check("#leaves")
+    assert box(page, "W_o, value").count() == 1
+    assert box(page, "W_q, value").count() == 0  # with those of all heads, in a group
+    choose(page, "6 parameters, of all heads")
+    assert box(page, "W_q, value").count() == 1
+    page.click("#expand")
     assert box(page, "W_q, value").count() == 2
+    assert box(page, "reshape").count() == 1  # of the logits; a reshaped weight is the weight
     assert opened("plain").locator("#world .kind-parameter").count() == 1
 
 

@@ -16,14 +16,18 @@ SCRIPTS = (
     "gradient.js",
     "model.js",
     "layout.js",
+    "figures.js",
     "graph.js",
+    "hands.js",
     "minimap.js",
     "outline.js",
     "search.js",
     "details.js",
     "attention.js",
+    "lines.js",
     "heads.js",
     "backward.js",
+    "header.js",
     "page.js",
 )
 
