@@ -27,6 +27,8 @@ SCRIPTS = (
     "lines.js",
     "heads.js",
     "backward.js",
+    "save.js",
+    "address.js",
     "header.js",
     "page.js",
 )

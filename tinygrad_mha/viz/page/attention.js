@@ -94,6 +94,7 @@ function lookAtHead(attention, head) {
   [state.attention, state.head] = [attention, head];
   markHead();
   drawLarge();
+  tell("head");
 }
 
 function markHead() {
@@ -217,6 +218,7 @@ function startAttention() {
   const as = (lines) => () => {
     state.lines = lines;
     drawLarge();
+    tell("head");
   };
   $("as-map").addEventListener("click", as(false));
   $("as-lines").addEventListener("click", as(true));

@@ -59,12 +59,13 @@ function lookAt(key, large = false) {
   const box = drawn.boxes.get(key);
   if (!box) return;
   const { w, h } = screen();
-  if (large && sight.k < 0.6) sight.k = 0.8;
+  if (large && sight.k < LEGIBLE) [sight.k, fitted] = [0.8, null];
   const [x, y] = [box.x * sight.k + sight.x, box.y * sight.k + sight.y];
   const [wide, high] = [Math.min(box.w * sight.k, w - 40), Math.min(box.h * sight.k, h - 40)];
+  const before = { ...sight };
   if (x < 10 || x + wide > w - 10) sight.x = within(sight.x + w / 2 - x - wide / 2, w, drawn.w);
   if (y < 10 || y + high > h - 10) sight.y = within(sight.y + h / 2 - y - high / 2, h, drawn.h);
-  fitted = null;
+  if (sight.x !== before.x || sight.y !== before.y) fitted = null;
   aim();
 }
 

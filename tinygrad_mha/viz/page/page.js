@@ -6,12 +6,14 @@ const VIEWS = ["graph", "outline"];
 function openTab(name) {
   state.tab = name;
   selectTab(TABS, name, "view-");
+  tell("shown");
 }
 
 function openView(name) {
   selectTab(VIEWS, name, "");
   if (name === "graph") aim();
   else drawOutline();
+  tell("shown");
 }
 
 function selectTab(names, chosen, prefix) {
@@ -141,6 +143,8 @@ function start() {
   startAttention();
   startHeads();
   startBackward();
+  startSave();
+  startAddress();
   $("theme").addEventListener("click", nextTheme);
   $("help-button").addEventListener("click", () => $("help").showModal());
   $("help-close").addEventListener("click", () => $("help").close());
