@@ -89,12 +89,19 @@ def test_small_pages_are_small(pages: dict[str, Path]) -> None:
 
 
 def test_lanes_are_proved_on_the_page(opened: Any) -> None:
-    assert opened("gpt").locator("#proofs li").all_inner_texts() == [
-        "blocks.0.attention: ✓ lanes add up",
-        "blocks.1.attention: ✓ lanes add up",
+    page = opened("gpt")
+    assert page.locator("#proof").inner_text() == "✓ the lanes of all 2 attentions add up"
+    assert page.locator("#proofs").is_hidden()
+    page.click("#proof")
+    words = page.locator("#proofs li").all_inner_texts()
+    assert [word.split(":")[0] for word in words] == [
+        "✓ blocks.0.attention",
+        "✓ blocks.1.attention",
     ]
-    (one,) = opened("deep").locator("#proofs li").all_inner_texts()
-    assert one == "✓ the lanes of all 4 attentions add up"
+    assert all("Σ lanes = output (largest difference " in word for word in words)
+    page.keyboard.press("Escape")
+    assert page.locator("#proofs").is_hidden()
+    assert page.locator("#lanes-proof").inner_text().startswith("✓ Σ lanes = output")
 
 
 # -- the graph ------------------------------------------------------------------------------
@@ -169,10 +176,15 @@ def test_a_layout_that_takes_too_long_says_so(visit: Any, pages: dict[str, Path]
 
 def test_parameters_are_drawn_when_asked_for(opened: Any) -> None:
     page = opened("gpt")
-    page.click("#expand")
     assert page.locator("#world .kind-parameter").count() == 0
     page.check("#leaves")
+    assert box(page, "W_o, value").count() == 1
+    assert box(page, "W_q, value").count() == 0  # with those of all heads, in a group
+    choose(page, "6 parameters, of all heads")
+    assert box(page, "W_q, value").count() == 1
+    page.click("#expand")
     assert box(page, "W_q, value").count() == 2
+    assert box(page, "reshape").count() == 1  # of the logits; a reshaped weight is the weight
     assert opened("plain").locator("#world .kind-parameter").count() == 1
 
 
@@ -394,7 +406,7 @@ def test_search_finds_and_goes_from_match_to_match(opened: Any) -> None:
     page.click("#next")
     assert page.locator("#found").inner_text() == "1 / 2"
     page.locator("#search").fill("no such thing")
-    assert page.locator("#found").inner_text() == "nothing"
+    assert page.locator("#found").inner_text() == "nothing is called “such”"
     assert page.locator("#next").is_disabled()
     page.locator("#search").fill("")
     assert page.locator("#world .hit, #world .miss").count() == 0
@@ -413,5 +425,33 @@ def test_a_head_that_is_not_found_changes_nothing(opened: Any) -> None:
     page = opened("gpt")
     shown = page.locator("#reading").inner_text()
     page.locator("#search").fill("head:99")
-    assert page.locator("#found").inner_text() == "nothing"
+    assert page.locator("#found").inner_text() == "there is no head “99”, but 1, 2"
     assert page.locator("#reading").inner_text() == shown
+
+
+def test_a_question_that_cannot_be_answered_says_why(opened: Any) -> None:
+    page = opened("gpt")
+    field, answer = page.locator("#search"), page.locator("#found")
+    for question, why in {
+        "op:sofmax": "there is no operation “sofmax”; op:masked_softmax?",
+        "op:conv": "there is no operation “conv”, but ",
+        "layer:7": "there is no layer “7”, but 0, 1",
+        "module:atention": "there is no module “atention”; module:attention?",
+        "head:first": "there is no head “first”, but 1, 2",
+        "kind:softmax": "kind: is no key; there are op:, head:, layer: and module:",
+        "layer:0 op:cross_entropy": "nothing fits all of it",
+    }.items():
+        field.fill(question)
+        assert answer.inner_text().startswith(why), question
+        assert field.get_attribute("aria-invalid") == "true"
+        assert page.locator("#next").is_disabled()
+    field.fill("layer:1 op:mask")
+    offered = page.locator("#suggestions option").evaluate_all("all => all.map((o) => o.value)")
+    assert offered == ["layer:1 op:masked_softmax"]
+    assert field.get_attribute("aria-invalid") == "false"
+    field.fill("module:mlp op:gelu")
+    assert answer.inner_text() == "2 found"
+    # without heads there are none to be found
+    page = opened("plain")
+    page.locator("#search").fill("head:1")
+    assert page.locator("#found").inner_text() == "there is no head here"

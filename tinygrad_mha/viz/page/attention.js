@@ -8,10 +8,10 @@ function mapPixels(lane) {
   [picture.width, picture.height] = [Math.max(wide * s, 1), Math.max(high * s, 1)];
   const context = picture.getContext("2d");
   const image = context.createImageData(picture.width, picture.height);
-  const masked = painted("--masked"), stripe = painted("--line");
+  const masked = painted("--masked"), stripe = painted("--line"), alarm = painted("--alarm");
   const top = topOf(lane);
   lane.weights.forEach((row, i) => row.forEach((w, j) => {
-    const colour = lane.visible[i][j] ? viridis(w / top) : null;
+    const colour = !lane.visible[i][j] ? null : isBad(w) ? alarm : viridis(w / top);
     for (let y = s * i; y < s * (i + 1); y++) {
       for (let x = s * j; x < s * (j + 1); x++) {
         const rgb = colour ?? ((x + y) % 6 < 2 ? stripe : masked);
@@ -31,8 +31,11 @@ function mapPicture(lane) {
   return pictures.get(lane);
 }
 
+const NONE = 1e-12; // in place of the largest weight, where none is more than 0
+
+/** The largest weight that is a number. */
 function topOf(lane) {
-  let top = 1e-12;
+  let top = NONE;
   for (const row of lane.weights) for (const w of row) if (w > top) top = w;
   return top;
 }
@@ -91,6 +94,7 @@ function lookAtHead(attention, head) {
   [state.attention, state.head] = [attention, head];
   markHead();
   drawLarge();
+  tell("head");
 }
 
 function markHead() {
@@ -114,14 +118,30 @@ function drawLarge() {
   if (!lane.weights.length) return holder.replaceChildren(element("div", {}, title, hint(lane.entropy === null ? "There is no softmax here, and so no map." : "The weights of this attention were not kept.")));
   const picture = state.lines ? drawLines(attention, lane) : drawMap(lane);
   const words = [title, element("p", { id: "cell", "aria-live": "polite" }, state.lines ? "Point at a token." : "Point at a cell, or walk with the arrow keys.")];
-  if (!state.lines) words.push(element("div", { class: "scale", "--ramp": `linear-gradient(to right, ${VIRIDIS.map(css).join(",")})` }), hint(`0 to ${number(topOf(lane))}; hatched: masked`));
-  if (attention.pooled > 1) words.push(element("p", { class: "alarm", id: "pooled" }, `Pooled: each cell is the mean of ${attention.pooled}×${attention.pooled} weights.`));
+  words.push(...scaleParts(attention, lane));
   const hintOf = (...content) => element("p", { class: "hint" }, ...content);
   words.push(hintOf("entropy ", measured(lane, "entropy"), " bits, peak ", measured(lane, "peak")),
     hintOf("on itself ", measured(lane, "to_self"), ", on the previous ", measured(lane, "to_previous"), ", on the first ", measured(lane, "to_first")),
     hint(`‖contribution‖ ${number(lane.contribution)}`),
     hint(lane.gradient === null ? NOT_COMPUTED : `‖gradient‖ ${number(lane.gradient)}`));
+  const { sign, words: proof, holds } = verdict(attention.proof);
+  words.push(element("p", { id: "lanes-proof", class: holds ? "hint" : "alarm" }, `${sign} ${proof}`));
   holder.replaceChildren(picture, element("div", { id: "reading" }, ...words));
+}
+
+/** What the colours or the lines mean, and of what they are. */
+function scaleParts(attention, lane) {
+  const parts = [];
+  const wrong = lane.weights.some((row) => row.some(isBad)), hatched = lane.visible.some((row) => !row.every(Boolean));
+  if (state.lines) parts.push(hint(scaleOfLines(attention, lane)));
+  else if (topOf(lane) > NONE) {
+    parts.push(element("div", { class: "scale", "--ramp": `linear-gradient(to right, ${VIRIDIS.map(css).join(",")})` }),
+      hint(`0 to ${number(topOf(lane))}` + (hatched ? "; hatched: masked" : "")));
+  }
+  if (wrong) parts.push(element("p", { class: "alarm" }, "Some weights are not finite" + (state.lines ? ": they have no line." : ": their cells have this colour.")));
+  if (attention.pooled > 1) parts.push(element("p", { class: "alarm", id: "pooled" }, `Pooled: each cell is the mean of ${attention.pooled}×${attention.pooled} weights.`));
+  if (attention.items > 1) parts.push(element("p", { class: "hint", id: "items" }, `Weights of item ${attention.item} of the batch of ${attention.items}, counted from 0; entropy, peak and shares are means of all.`));
+  return parts;
 }
 
 function hatch() {
@@ -156,7 +176,7 @@ function drawMap(lane) {
   const cells = lane.weights.map((row, i) => {
     const made = row.map((x, j) => drawing("rect", {
       class: "cell", role: "gridcell", id: `cell-${i}-${j}`, x: left + side * j, y: above + side * i, width: side - gap, height: side - gap,
-      fill: lane.visible[i][j] ? css(viridis(x / top)) : "url(#hatch)", "aria-label": cellWords(lane, i, j),
+      fill: !lane.visible[i][j] ? "url(#hatch)" : isBad(x) ? "var(--alarm)" : css(viridis(x / top)), "aria-label": cellWords(lane, i, j),
     }));
     svg.append(drawing("g", { role: "row" }, ...made));
     return made;
@@ -186,60 +206,19 @@ function drawMap(lane) {
 }
 
 function cellWords(lane, i, j) {
-  const words = lane.visible[i][j] ? `weight ${Number(lane.weights[i][j]).toFixed(4)}` : "masked: not to be seen";
+  const x = lane.weights[i][j];
+  const words = !lane.visible[i][j] ? "masked: not to be seen" : `weight ${isBad(x) ? x : x.toFixed(4)}`;
   return `query ${wholeToken(lane.rows[i])} (${i})  →  key ${wholeToken(lane.columns[j])} (${j}):  ${words}`;
 }
 
 /** A token's label, and all of the token on pointing where it was shortened. */
 const label = (text) => (token(text) === wholeToken(text) ? [token(text)] : [token(text), drawing("title", {}, wholeToken(text))]);
 
-const LEAST = 52; // room for "queries" beside the lines
-
-/** Queries at the left, keys at the right, a line as strong as the weight. */
-function drawLines(attention, lane) {
-  const lanes = $("all-lines").checked ? attention.lanes.filter((l) => !state.hidden.has(laneKey(attention, l.head))) : [lane];
-  const high = lane.rows.length, wide = lane.columns.length;
-  const pitch = Math.max(9, Math.min(24, Math.floor(520 / Math.max(high, wide))));
-  const margin = Math.max(LEAST, 14 + 7.2 * Math.max(...lane.rows.map((t) => token(t).length)));
-  const far = margin + 210;
-  const w = far + Math.max(LEAST, 14 + 7.2 * Math.max(...lane.columns.map((t) => token(t).length))), h = 26 + pitch * Math.max(high, wide);
-  const svg = drawing("svg", { class: "lines", width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": `attention of ${lanes.length > 1 ? many(lanes.length, "head") : `head ${lane.head + 1}`} as lines from queries to keys` });
-  svg.append(drawing("text", { class: "axis", x: margin, y: 11, "text-anchor": "end" }, "queries"), drawing("text", { class: "axis", x: far, y: 11 }, "keys"));
-  const y = (i) => 26 + pitch * i + pitch / 2;
-  for (const l of lanes) {
-    l.weights.forEach((row, i) => row.forEach((x, j) => {
-      if (!(x >= 0.02) || !l.visible[i][j]) return;
-      svg.append(drawing("line", { class: `beam q${i} k${j}`, x1: margin + 4, y1: y(i), x2: far - 4, y2: y(j), stroke: tone(l.head), "stroke-opacity": Math.min(1, x).toFixed(3), "stroke-width": Math.min(3, 0.6 + 2.4 * x).toFixed(2) },
-        drawing("title", {}, (lanes.length > 1 ? `head ${l.head + 1}: ` : "") + cellWords(l, i, j))));
-    }));
-  }
-  const name = (t, i, kind) => {
-    const text = drawing("text", { class: "token", x: kind === "q" ? margin : far, y: y(i) + 4, "text-anchor": kind === "q" ? "end" : "start", tabindex: 0, role: "button", "aria-label": `${kind === "q" ? "query" : "key"} ${wholeToken(t)}` }, ...label(t));
-    const single = () => {
-      for (const beam of svg.querySelectorAll(".beam")) beam.classList.toggle("dim", !beam.classList.contains(kind + i));
-      $("cell").textContent = strongest(lane, i, kind);
-    };
-    const all = () => svg.querySelectorAll(".beam").forEach((beam) => beam.classList.remove("dim"));
-    for (const event of ["pointerenter", "focus"]) text.addEventListener(event, single);
-    for (const event of ["pointerleave", "blur"]) text.addEventListener(event, all);
-    return text;
-  };
-  svg.append(...lane.rows.map((t, i) => name(t, i, "q")), ...lane.columns.map((t, j) => name(t, j, "k")));
-  return svg;
-}
-
-/** The largest weights of one token. */
-function strongest(lane, i, kind) {
-  const own = kind === "q" ? lane.weights[i].map((x, j) => [x, lane.columns[j]]) : lane.weights.map((row, k) => [row[i], lane.rows[k]]);
-  own.sort((a, b) => b[0] - a[0]);
-  const words = own.slice(0, 4).map(([x, t]) => `${wholeToken(t)} ${number(x)}`).join(",  ");
-  return kind === "q" ? `query ${wholeToken(lane.rows[i])} looks at  ${words}` : `key ${wholeToken(lane.columns[i])} is looked at by  ${words}`;
-}
-
 function startAttention() {
   const as = (lines) => () => {
     state.lines = lines;
     drawLarge();
+    tell("head");
   };
   $("as-map").addEventListener("click", as(false));
   $("as-lines").addEventListener("click", as(true));

@@ -20,6 +20,7 @@ const state = {
   hidden: new Set(), // "attention:head", switched off by the reader
   sort: null, // {column, sign}
   step: -1, // of the backward pass; -1: before the first
+  tab: "", // which of the views at the side is open
 };
 
 // ---- who wants to know what ----------------------------------------------------------------

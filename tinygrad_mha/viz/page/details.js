@@ -105,7 +105,7 @@ function groupParts(item) {
   const { list, fact } = factList();
   const all = verticesOf(item).map((id) => trace.vertices[id]);
   const ops = all.filter((v) => v.kind === "op");
-  const parameters = new Set();
+  const parameters = new Set(all.filter((v) => v.kind === "parameter").map((v) => v.id));
   for (const v of ops) {
     const stack = [v.id];
     while (stack.length) {
@@ -119,7 +119,7 @@ function groupParts(item) {
     fact("module", visible(modulePath(item.module)));
     fact("class", visible(trace.modules[item.module].kind));
   }
-  fact("operations", grouped(ops.length));
+  if (ops.length) fact("operations", grouped(ops.length));
   if (parameters.size) fact("parameters", grouped([...parameters].reduce((sum, id) => sum + count(trace.vertices[id].shape), 0)));
   const bytes = ops.reduce((sum, v) => sum + (v.bytes ?? 0), 0);
   if (bytes) fact("memory of its values", size(bytes));

@@ -11,9 +11,11 @@ const arranged = new Map(); // key of a group → {print, made}: its last layout
 const ruler = document.createElement("canvas").getContext("2d");
 const family = getComputedStyle(document.body).fontFamily;
 
-/** Width of a title or of a note as page.css sets them. */
+const FONTS = { title: "600 12px", note: "10.5px", norm: "9.5px" }; // as page.css sets them
+
+/** Width of words in the drawing. */
 function widthOf(text, style) {
-  ruler.font = `${style === "title" ? "600 12px" : "10.5px"} ${family}`;
+  ruler.font = `${FONTS[style]} ${family}`;
   return ruler.measureText(text).width;
 }
 
@@ -128,6 +130,8 @@ function byDagre(nodes, segments) {
   }
   const heads = nodes.filter((n) => n.item.kind === "lane");
   const constraints = heads.slice(1).map((n, k) => ({ left: heads[k].item.key, right: n.item.key }));
+  const last = heads[heads.length - 1]; // values that join the heads' sum do not stand between heads
+  if (last) for (const { item } of nodes) if (item.kind === "leaf") constraints.push({ left: last.item.key, right: item.key });
   dagre.layout(graph, { constraints });
   const tall = new Map(); // height of the layer at each y
   for (const { item, h } of nodes) {

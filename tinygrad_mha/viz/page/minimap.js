@@ -32,6 +32,7 @@ function goThere(event) {
   const { w, h } = screen();
   sight.x = w / 2 - ((event.clientX - frame.left - margin.x) / scale) * sight.k;
   sight.y = h / 2 - ((event.clientY - frame.top - margin.y) / scale) * sight.k;
+  fitted = null;
   aim();
   event.stopPropagation();
 }

@@ -16,9 +16,8 @@ const bare = trace.vertices.every((v) => v.kind !== "op" || ofParameters.has(v.i
 
 /** Whether a vertex is told in the panel of its user only, and not drawn. */
 function untold(v) {
-  if (state.leaves) return false;
   if (v.kind === "op") return !bare && v.module !== null && ofParameters.has(v.id) && users[v.id].length > 0;
-  return v.kind !== "input";
+  return !state.leaves && v.kind !== "input";
 }
 
 /** Names of the parameters behind an operation's inputs that are not drawn. */
@@ -55,7 +54,11 @@ function build() {
   const region = new Map(); // vertex → the attention whose lanes stand for it
   if (state.lanes) for (const a of trace.attentions) for (const id of a.vertices) region.set(id, a);
   for (const v of trace.vertices) {
-    if (region.has(v.id) || untold(v)) continue;
+    if (region.has(v.id)) continue;
+    if (untold(v)) { // a reshaped weight is drawn as the weight
+      if (v.kind === "op") homes[v.id].push(...inputs[v.id].flatMap((e) => homes[e.source]));
+      continue;
+    }
     const kind = v.kind === "op" ? "op" : "leaf";
     const parent = within(v.kind === "op" ? v.module : meeting(users[v.id].map((e) => trace.vertices[e.target].module)));
     homes[v.id].push(make(kind, "v" + v.id, parent, { vertex: v.id, first: v.id }));
@@ -63,6 +66,7 @@ function build() {
   if (state.lanes) for (const a of trace.attentions) lanes(a, within(a.module), make, homes);
 
   tidy(root, items);
+  if (state.lanes && state.leaves) for (const a of trace.attentions) weights(a, within(a.module), make, homes);
   repeats(root, make, new Map());
   runs(root, make);
   model = { root, items, homes, links: links(homes, region) };
@@ -110,6 +114,30 @@ function lanes(attention, parent, make, homes) {
   }
   const sum = make("op", "v" + attention.output, parent, { vertex: attention.output, sum: attention, first: attention.output });
   for (const id of ends) homes[id]?.push(sum);
+}
+
+/** One group for the parameters that all lanes share: each to each would be a thicket. */
+function weights(attention, parent, make, homes) {
+  const region = new Set(attention.vertices);
+  const ends = new Set(homes[attention.output]);
+  const shared = parent.children.filter((c) => c.kind === "leaf" && trace.vertices[c.vertex].kind === "parameter"
+    && lanesOf(c.vertex).size > 1);
+  if (shared.length < 2) return;
+  const at = parent.children.indexOf(shared[0]);
+  parent.children = parent.children.filter((c) => !shared.includes(c));
+  parent.children.splice(at, 0, enclose("weights", parent, shared, make));
+
+  function lanesOf(id) {
+    const heads = new Set();
+    const stack = [id];
+    while (stack.length) {
+      for (const { target } of users[stack.pop()]) {
+        if (ofParameters.has(target)) stack.push(target);
+        if (region.has(target)) for (const home of homes[target]) if (!ends.has(home) && home.head !== null) heads.add(home.head);
+      }
+    }
+    return heads;
+  }
 }
 
 const laneItem = (attention, head) => `a${attention.id}h${head}`;
@@ -338,6 +366,7 @@ function titleOf(item) {
   if (item.kind === "strip") return many(item.count, switchedOff(item) === item.count ? "hidden head" : "more head");
   if (item.kind === "repeat") return `${titleOf(item.children[0])} … × ${item.count}`;
   if (item.kind === "run") return `${many(verticesOf(item).length, "operation")}`;
+  if (item.kind === "weights") return many(item.count, "parameter");
   if (item.sum) return item.sum.combined ? "Σᵢ W_o[:, i] hᵢ" : "[h₁, …, hₕ]";
   const v = trace.vertices[item.vertex];
   if (v.kind === "parameter" && v.name.includes(".")) return visible(v.name.split(".").pop(), 28);
@@ -358,6 +387,7 @@ function noteOf(item) {
     return off === item.count ? "switched off in the table" : (off ? `${off} hidden, and ` : "") + "the smaller contributions";
   }
   if (item.kind === "repeat") return visible(trace.modules[item.children[0].module].kind, 32) + ", all alike";
+  if (item.kind === "weights") return visible(item.children.map(titleOf).join(", "), 32);
   if (item.kind === "run") {
     const names = verticesOf(item).slice(0, 60).map((id) => visible(vertexName(trace.vertices[id]), 14));
     return [...new Set(names)].slice(0, 3).join(", ") + " …";

@@ -6,12 +6,14 @@ const VIEWS = ["graph", "outline"];
 function openTab(name) {
   state.tab = name;
   selectTab(TABS, name, "view-");
+  tell("shown");
 }
 
 function openView(name) {
   selectTab(VIEWS, name, "");
   if (name === "graph") aim();
   else drawOutline();
+  tell("shown");
 }
 
 function selectTab(names, chosen, prefix) {
@@ -125,23 +127,8 @@ function stepBy(by) {
 
 // ---- start ---------------------------------------------------------------------------------
 
-function drawHeader() {
-  $("title").textContent = visible(trace.title, 120);
-  const parameters = trace.vertices.filter((v) => v.kind === "parameter").reduce((sum, v) => sum + count(v.shape), 0);
-  $("facts").textContent = `${many(operations(), "operation")}, ${many(parameters, "parameter")}, ` + (trace.steps.length ? "gradient: computed" : NOT_COMPUTED);
-  const verdicts = trace.attentions.map(({ proof }) => proof.output <= proof.tolerance && (proof.gradient === null || proof.gradient <= proof.tolerance));
-  const badge = (attention, holds) => {
-    const { output, gradient } = attention.proof;
-    const difference = `largest difference of the output ${number(output)}, of the gradients ${gradient === null ? "not computed" : number(gradient)}`;
-    return element("li", { class: holds ? null : "broken", title: difference }, `${attentionName(attention)}: ` + (holds ? "✓ lanes add up" : "✗ THE LANES DO NOT ADD UP"));
-  };
-  const all = verdicts.length > 3 && verdicts.every(Boolean);
-  const items = all ? [element("li", {}, `✓ the lanes of all ${verdicts.length} attentions add up`)] : trace.attentions.map((a, k) => badge(a, verdicts[k]));
-  $("proofs").replaceChildren(...items);
-}
-
 function start() {
-  drawHeader();
+  startHeader();
   const given = document.documentElement.dataset.theme; // as it was saved; else what was last chosen
   setTheme(given === "system" && THEMES.includes(memory.get("theme")) ? memory.get("theme") : given);
   for (const name of TABS) $("tab-" + name).addEventListener("click", () => openTab(name));
@@ -156,6 +143,8 @@ function start() {
   startAttention();
   startHeads();
   startBackward();
+  startSave();
+  startAddress();
   $("theme").addEventListener("click", nextTheme);
   $("help-button").addEventListener("click", () => $("help").showModal());
   $("help-close").addEventListener("click", () => $("help").close());
@@ -164,7 +153,6 @@ function start() {
   addEventListener("afterprint", () => onPaper(false));
   matchMedia("print").addEventListener("change", (event) => onPaper(event.matches));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-  new ResizeObserver(() => moveGlass()).observe(canvas);
 }
 
 start();

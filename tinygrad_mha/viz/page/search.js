@@ -17,23 +17,85 @@ function record(item) {
   return { op: v.kind === "op" ? `${v.name} ${v.symbol}` : null, path, text: [v.name, v.symbol, path, ...parametersOf(v.id)].join(" "), head: item.head, heads };
 }
 
+/** The parts of a question: {key, value, text}; a word without a known key has none. */
+function partsOf(question) {
+  return question.trim().toLowerCase().split(/\s+/).filter(Boolean).map((text) => {
+    const [, key, value] = text.match(/^(op|layer|head|module):(.*)$/) ?? [null, "", text];
+    return { key, value, text };
+  });
+}
+
+/** Whether a record fits one part. */
+function fits(r, { key, value }) {
+  if (key === "op") return r.op !== null && r.op.toLowerCase().includes(value);
+  if (key === "module") return r.path.toLowerCase().includes(value);
+  if (key === "layer") return r.path.split(".").includes(value);
+  if (key === "head") return r.head === null ? Number(value) > 0 && Number(value) <= r.heads : r.head + 1 === Number(value);
+  return r.text.toLowerCase().includes(value);
+}
+
 /** A test of records; null where nothing is asked for. */
 function matcher(question) {
-  const parts = question.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  if (!parts.length) return null;
-  const tests = parts.map((part) => {
-    const [, key, value] = part.match(/^(op|layer|head|module):(.*)$/) ?? [null, "", part];
-    if (key === "op") return (r) => r.op !== null && r.op.toLowerCase().includes(value);
-    if (key === "module") return (r) => r.path.toLowerCase().includes(value);
-    if (key === "layer") return (r) => r.path.split(".").includes(value);
-    if (key === "head") return (r) => (r.head === null ? Number(value) > 0 && Number(value) <= r.heads : r.head + 1 === Number(value));
-    return (r) => r.text.toLowerCase().includes(value);
-  });
-  return (r) => tests.every((test) => test(r));
+  const parts = partsOf(question);
+  return parts.length ? (r) => parts.every((part) => fits(r, part)) : null;
 }
+
+// ---- what can be asked for, and why nothing was found ----------------------------------------
+
+const different = (values) => [...new Set(values)];
+
+/** What there is of each kind. */
+const known = {
+  op: different(trace.vertices.filter((v) => v.kind === "op").map((v) => v.name)).sort(),
+  layer: different(trace.modules.flatMap((m) => m.path.split(".").filter((part) => /^\d+$/.test(part)))).sort((a, b) => a - b),
+  head: Array.from({ length: Math.max(0, ...trace.attentions.map((a) => a.lanes.length)) }, (_, k) => String(k + 1)),
+  module: different(trace.modules.map((m) => m.path.split(".").pop()).filter((part) => part && !/^\d+$/.test(part))).sort(),
+};
+
+/** How many letters must change to make one word of the other (Levenshtein 1966). */
+function distance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, k) => k);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let k = 1; k <= b.length; k++) next.push(Math.min(row[k] + 1, next[k - 1] + 1, row[k - 1] + (a[i - 1] !== b[k - 1])));
+    row = next;
+  }
+  return row[b.length];
+}
+
+/** Some of what there is; of few numbers, all. */
+const inWords = (values) => (values.length > 8 ? [...values.slice(0, 3), "…", values[values.length - 1]] : values).map((v) => visible(v, 24)).join(", ");
+
+/** Why nothing was found, in words. */
+function whyNothing(question) {
+  const records = [...model.items.values()].map(record).filter(Boolean);
+  const names = { op: "operation", layer: "layer", head: "head", module: "module" };
+  for (const part of partsOf(question)) {
+    const { key, value, text } = part;
+    if (records.some((r) => fits(r, part))) continue;
+    const unknown = text.match(/^([a-z]+):/);
+    if (!key) return unknown ? `${unknown[1]}: is no key; there are op:, head:, layer: and module:` : `nothing is called “${visible(value, 24)}”`;
+    if (!known[key].length) return `there is no ${names[key]} here`;
+    const like = (word) => value.length > 2 && distance(value, word) <= 2;
+    const near = known[key].find((name) => [name, ...name.split("_")].some((word) => like(word.toLowerCase())));
+    return `there is no ${names[key]} “${visible(value, 24)}”` + (near ? `; ${key}:${visible(near)}?` : `, but ${inWords(known[key])}`);
+  }
+  return "nothing fits all of it";
+}
+
+/** What the last word may become, for the browser to offer. */
+function suggest() {
+  const [, before, last] = $("search").value.match(/^(.*?)(\S*)$/s);
+  const all = Object.entries(known).flatMap(([key, values]) => values.map((value) => `${key}:${value}`));
+  const begun = last ? all.filter((one) => one.startsWith(last.toLowerCase()) && one !== last) : [];
+  $("suggestions").replaceChildren(...begun.slice(0, 12).map((one) => element("option", { value: before + visible(one) })));
+}
+
+// ---- searching -----------------------------------------------------------------------------
 
 function search() {
   const question = $("search").value;
+  suggest();
   found.test = matcher(question);
   collect();
   found.at = -1;
@@ -64,7 +126,10 @@ function showHeadOf(head, layer) {
 
 function tellFound() {
   const { test, items, at } = found;
-  $("found").textContent = !test ? "" : !items.length ? "nothing" : at < 0 ? `${items.length} found` : `${at + 1} / ${items.length}`;
+  const nothing = test !== null && !items.length;
+  $("found").textContent = !test ? "" : nothing ? whyNothing($("search").value) : at < 0 ? `${items.length} found` : `${at + 1} / ${items.length}`;
+  $("found").classList.toggle("alarm", nothing);
+  $("search").setAttribute("aria-invalid", String(nothing));
   for (const id of ["previous", "next"]) $(id).disabled = !items.length;
   tell("searched");
 }
