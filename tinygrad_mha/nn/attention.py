@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,24 +12,13 @@ from .. import ops
 from ..engine import Tensor
 from ..ops.fused_attention import new_seed
 from ..ops.multi_head import self_attention_and_weights
-from . import masks, torch_keywords, torch_layout
+from . import attention_inputs, head_by_head, torch_keywords, torch_layout
+from .attention_inputs import Call
 from .cache import KeyValueCache
-from .checks import expect_array
 from .module import Module, Parameter
 from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 
 METHODS = ("fused", "formula")
-
-
-class _Call(NamedTuple):
-    """What a call of the module says besides queries, keys and values, brought to one form."""
-
-    mask: Tensor | None  # four dimensions, of which some may be 1; appended keys included
-    is_causal: bool
-    need_weights: bool
-    gates: Tensor | None  # (1, h, 1, 1) or (N, h, 1, 1)
-    cache: KeyValueCache | None
-    past: int  # how many keys come before the first query's own
 
 
 class MultiHeadAttention(Module):
@@ -159,7 +148,7 @@ class MultiHeadAttention(Module):
         torch_keywords.refuse("MultiHeadAttention", unknown)
         self.num_heads = num_heads
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        self._check_sizes(embed_dim, qk_head_dim, v_head_dim)
+        attention_inputs.check_sizes(self, embed_dim, qk_head_dim, v_head_dim)
         self.method = method
         if rotary is not None and add_bias_kv:
             raise ValueError("MultiHeadAttention: add_bias_kv's key has no position to be rotated")
@@ -275,7 +264,7 @@ class MultiHeadAttention(Module):
         if self.method == "fused":
             out = ops.combine_heads(pooled, self.W_o, self.b_o)  # (N, h, L, p_v) -> (N, L, p_o)
         else:
-            out = self._sum_of_heads(pooled)
+            out = head_by_head.sum_of_heads(self, pooled)
         if not batched:
             out = out.squeeze(0)
             weights = None if weights is None else weights.squeeze(0)
@@ -335,7 +324,7 @@ class MultiHeadAttention(Module):
         """Pool in every head: (N, h, L, p_v), or a list of h tensors (N, L, p_v); weights."""
         key = query if key is None else key
         value = key if value is None else value
-        self._check(query, key, value)
+        attention_inputs.check_inputs(self, query, key, value)
         batched = query.ndim == 3
         if not batched:
             one = query is key is value
@@ -348,14 +337,14 @@ class MultiHeadAttention(Module):
                 f"MultiHeadAttention: key has shape {key.shape}, but the fixed cache holds "
                 f"{keys} keys of {n} items; it serves one memory: make another, or clear() it"
             )
-        mask, is_causal = self._mask(mask, is_causal, query, key, past)
-        gates = self._gates(head_mask, query.shape[0])
-        call = _Call(mask, is_causal, need_weights, gates, cache, past)
-        run = self._fused if self.method == "fused" else self._formula
-        pooled, weights = run(query, key, value, call)
-        return pooled, weights, batched
+        mask, is_causal = attention_inputs.brought_mask(self, mask, is_causal, query, key, past)
+        gates = attention_inputs.brought_gates(self, head_mask, query.shape[0])
+        call = Call(mask, is_causal, need_weights, gates, cache, past)
+        if self.method == "fused":
+            return *self._fused(query, key, value, call), batched
+        return *head_by_head.pool_each(self, query, key, value, call), batched
 
-    def _fused(self, query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Any, Any]:
+    def _fused(self, query: Tensor, key: Tensor, value: Tensor, call: Call) -> tuple[Any, Any]:
         """All heads in one product."""
         if query is key is value and self._plain(call):
             return self._self_attention(query, call)
@@ -379,7 +368,7 @@ class MultiHeadAttention(Module):
             pooled = pooled * call.gates
         return pooled, weights
 
-    def _plain(self, call: _Call) -> bool:
+    def _plain(self, call: Call) -> bool:
         """Whether nothing stands between projecting and pooling, or wants to see it."""
         pooling = self.pooling
         return (
@@ -390,7 +379,7 @@ class MultiHeadAttention(Module):
             and self.W_q.shape == self.W_k.shape == self.W_v.shape
         )
 
-    def _self_attention(self, x: Tensor, call: _Call) -> tuple[Any, Any]:
+    def _self_attention(self, x: Tensor, call: Call) -> tuple[Any, Any]:
         """Projections of one input, and pooling by dot products, as one operation."""
         pooling = self.pooling
         assert isinstance(pooling, DotProductAttention)
@@ -412,7 +401,7 @@ class MultiHeadAttention(Module):
         ``merge_heads`` has one part for each head, and can be followed head by head.
         """
         h, g = self.num_heads, self.num_kv_heads
-        together = self._appended(together, bias)
+        together = attention_inputs.appended(self, together, bias)
         if g < h:
             n, length, width = together.shape
             p = width // g
@@ -421,149 +410,6 @@ class MultiHeadAttention(Module):
             each = ops.expand(each, (n, length, g, h // g, p))
             together = ops.reshape(each, (n, length, h * p))
         return ops.split_heads(together, h)
-
-    def _formula(self, query: Tensor, key: Tensor, value: Tensor, call: _Call) -> tuple[Any, Any]:
-        """One head after the other: hᵢ = f(Wᵢ^(q) q, Wᵢ^(k) k, Wᵢ^(v) v)."""
-        groups, cache = range(self.num_kv_heads), call.cache
-        # (N, S, p) for each head of keys and values
-        if cache is None or not cache.known:
-            keys = [ops.linear(key, self.W_k[j], _part(self.b_k, j)) for j in groups]
-            values = [ops.linear(value, self.W_v[j], _part(self.b_v, j)) for j in groups]
-            if cache is not None:
-                cache.append(ops.cat(keys, dim=-1), ops.cat(values, dim=-1))
-        if cache is not None:
-            all_keys, all_values = cache.all()
-            keys = [all_keys[..., j * self.p_k : (j + 1) * self.p_k] for j in groups]
-            values = [all_values[..., j * self.p_v : (j + 1) * self.p_v] for j in groups]
-        keys = [self._appended(keys[j], _part(self.bias_k, j)) for j in groups]
-        values = [self._appended(values[j], _part(self.bias_v, j)) for j in groups]
-        pooled, weights = [], []
-        for i in range(self.num_heads):
-            j = i * self.num_kv_heads // self.num_heads
-            q, k = ops.linear(query, self.W_q[i], _part(self.b_q, i)), keys[j]
-            if self.rotary is not None:
-                q, k = self.rotary(q, call.past), self.rotary(k)
-            h_i, alpha = self.pooling(
-                q,
-                k,
-                values[j],
-                mask=_of_head(call.mask, i),
-                is_causal=call.is_causal,
-                need_weights=True,
-            )
-            pooled.append(h_i if call.gates is None else h_i * _of_head(call.gates, i))
-            weights.append(alpha.unsqueeze(1))  # (N, L, S) -> (N, 1, L, S)
-        return pooled, ops.cat(weights, dim=1) if call.need_weights else None
-
-    def _appended(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Append to keys or values (N, S, p), of one head or of all side by side."""
-        n, _, p = x.shape
-        rows = [x]
-        if bias is not None:
-            rows.append(ops.expand(ops.reshape(bias, (1, 1, p)), (n, 1, p)))
-        if self.add_zero_attn:
-            rows.append(Tensor(np.zeros((n, 1, p), x.dtype)))
-        return ops.cat(rows, dim=1) if len(rows) > 1 else x
-
-    def _sum_of_heads(self, pooled: list[Tensor]) -> Tensor:
-        """Σᵢ W_o[:, i-th block] hᵢ + b_o."""
-        out: Tensor | None = None
-        for i, h_i in enumerate(pooled):
-            part = ops.linear(h_i, self.W_o[:, i * self.p_v : (i + 1) * self.p_v], None)
-            out = part if out is None else out + part
-        assert out is not None
-        return out if self.b_o is None else out + self.b_o
-
-    # -- masks and gates ---------------------------------------------------------------
-
-    def _mask(
-        self, mask: Tensor | None, is_causal: bool, query: Tensor, key: Tensor, past: int
-    ) -> tuple[Tensor | None, bool]:
-        """Bring masks to (N, h, L, S) or what broadcasts to it, appended keys included."""
-        n, length, keys = query.shape[0], query.shape[1], past + key.shape[1]
-        extra = (self.bias_k is not None) + self.add_zero_attn
-        if mask is not None:
-            mask = masks.four_dimensional(mask, (n, self.num_heads, length, keys))
-        if is_causal and (past or extra):
-            mask = masks.both(mask, masks.causal(length, keys, past))
-            mask = (
-                None
-                if mask is None
-                else masks.four_dimensional(mask, (n, self.num_heads, length, keys))
-            )
-            is_causal = False
-        if mask is not None and extra:
-            mask = masks.with_visible_keys(mask, keys, extra)
-        return mask, is_causal
-
-    def _gates(self, head_mask: Any, n: int) -> Tensor | None:
-        """Gates (h,) or (N, h) as (1, h, 1, 1) or (N, h, 1, 1)."""
-        if head_mask is None:
-            return None
-        gates = head_mask if isinstance(head_mask, Tensor) else Tensor(np.asarray(head_mask))
-        h, dtype = self.num_heads, self.W_o.dtype
-        if gates.shape not in ((h,), (n, h)):
-            raise ValueError(
-                f"MultiHeadAttention: head_mask has shape {gates.shape}, expected ({h},), one gate "
-                f"per head, or {(n, h)}, one per batch item and head"
-            )
-        if gates.dtype != dtype:
-            gates = ops.astype(gates, dtype)
-        gated: Tensor = ops.reshape(gates, (-1, h, 1, 1))
-        return gated
-
-    # -- checks ------------------------------------------------------------------------
-
-    def _check_sizes(self, embed_dim: int, qk_head_dim: Any, v_head_dim: int | None) -> None:
-        h, g = self.num_heads, self.num_kv_heads
-        for name, size in (("embed_dim", embed_dim), ("num_heads", h), ("num_kv_heads", g)):
-            if size < 1:
-                raise ValueError(f"MultiHeadAttention: {name} is {size}, expected at least 1")
-        if embed_dim % h and (qk_head_dim is None or v_head_dim is None):
-            raise ValueError(
-                f"MultiHeadAttention: embed_dim={embed_dim} does not split into "
-                f"num_heads={h}; say qk_head_dim and v_head_dim, which are free"
-            )
-        if h % g:
-            raise ValueError(
-                f"MultiHeadAttention: num_kv_heads={g} does not divide num_heads={h}; each key and "
-                "value head serves the same number of heads"
-            )
-
-    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
-        if query is key is value and isinstance(query, Tensor) and query.ndim == 3:
-            widths = self.d_q == self.d_k == self.d_v == query.shape[-1]
-            if widths and query.dtype is self.W_q.dtype:
-                return  # self-attention, as most often
-        named = (("query", query, self.d_q), ("key", key, self.d_k), ("value", value, self.d_v))
-        for name, x, width in named:
-            expect_array(x, f"MultiHeadAttention: {name}")
-            if x.ndim not in (2, 3) or x.shape[-1] != width:
-                raise ValueError(
-                    f"MultiHeadAttention: {name} has shape {x.shape}, expected (N, length, {width})"
-                    f" or (length, {width})"
-                )
-            if x.ndim != query.ndim:
-                raise ValueError(
-                    f"MultiHeadAttention: {name} has shape {x.shape}, expected as many dimensions "
-                    f"as the query has, {query.shape}"
-                )
-            if x.dtype != self.W_q.dtype:
-                raise TypeError(
-                    f"MultiHeadAttention: {name} has dtype {x.dtype} and shape {x.shape}, but the "
-                    f"parameters are {self.W_q.dtype}; say {name}.{_cast_to(self.W_q.dtype)}"
-                    + (", or mha.double()" if x.dtype == np.float64 else "")
-                )
-        if key.shape[:-1] != value.shape[:-1]:
-            raise ValueError(
-                f"MultiHeadAttention: key has shape {key.shape} and value {value.shape}; there "
-                "must be one value per key, in every batch item"
-            )
-        if query.shape[:-2] != key.shape[:-2]:
-            raise ValueError(
-                f"MultiHeadAttention: query has shape {query.shape} and key {key.shape}; the batch "
-                "sizes (axis 0) differ"
-            )
 
     def _adapt_state(self, state: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
         """Read PyTorch's names and layouts too; see :mod:`tinygrad_mha.nn.torch_layout`."""
@@ -583,19 +429,6 @@ def _together(x: Tensor, weight: Parameter, bias: Parameter | None) -> Any:
         ops.reshape(weight, (h * p, d)),
         None if bias is None else ops.reshape(bias, (h * p,)),
     )
-
-
-def _cast_to(dtype: np.dtype[Any]) -> str:
-    return "double()" if dtype == np.float64 else "float()"
-
-
-def _part(bias: Parameter | None, i: int) -> Any:
-    return None if bias is None else bias[i]
-
-
-def _of_head(values: Tensor | None, i: int) -> Any:
-    """Head i's part of a mask or of gates: (N, h or 1, L, S) -> (N, L, S)."""
-    return None if values is None else values[:, i if values.shape[1] > 1 else 0]
 
 
 def _xavier(*shape: int) -> Parameter:
