@@ -160,9 +160,9 @@ class _Ready(dict[np.dtype[Any], Callable[..., Any]]):
 
 def _rows_of(x: Array) -> Array:
     """(..., n) as (rows, n), one row after the other."""
-    if x.ndim == 2 and x.flags.c_contiguous:
-        return x
-    return np.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    if not x.flags.c_contiguous:
+        x = np.ascontiguousarray(x)
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _share(run: Callable[[int, int], object], count: int, numbers: int, multiple: int = 1) -> None:
@@ -390,43 +390,49 @@ def cross_entropy_backward(
     return dx, min(done)
 
 
+_layer_norm, _layer_norm_backward = _Ready(rows.layer_norm), _Ready(rows.layer_norm_backward)
+
+
 def layer_norm(
     x: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
     """(x − μ) / √(σ² + ε) · weight + bias over the last axis; and μ, and 1 / √(σ² + ε)."""
-    run = _kernel(rows.layer_norm, x.dtype)
-    flat = _rows_of(x)
-    n = x.shape[-1]
-    w = np.ones(n, x.dtype) if weight is None else np.ascontiguousarray(weight)
-    b = np.zeros(n, x.dtype) if bias is None else np.ascontiguousarray(bias)
-    y = np.empty(flat.shape, x.dtype)
-    mu, rstd = np.empty(len(flat), x.dtype), np.empty(len(flat), x.dtype)
-    if flat.size:
-        _share(lambda i, j: run(flat, w, b, eps, y, mu, rstd, i, j), len(flat), flat.size)
-    kept = (*x.shape[:-1], 1)
-    return y.reshape(x.shape), mu.reshape(kept), rstd.reshape(kept)
+    dtype, shape, flat = x.dtype, x.shape, _rows_of(x)
+    run, (count, n), size = _layer_norm[dtype], flat.shape, flat.size
+    w = np.ones(n, dtype) if weight is None else np.ascontiguousarray(weight)
+    b = np.zeros(n, dtype) if bias is None else np.ascontiguousarray(bias)
+    y, mu, rstd = np.empty((count, n), dtype), np.empty(count, dtype), np.empty(count, dtype)
+    if 0 < size < PARALLEL_NUMBERS:
+        run(flat, w, b, eps, y, mu, rstd, 0, count)
+    elif size:
+        _share(lambda i, j: run(flat, w, b, eps, y, mu, rstd, i, j), count, size)
+    kept = (*shape[:-1], 1)
+    return y.reshape(shape), mu.reshape(kept), rstd.reshape(kept)
 
 
 def layer_norm_backward(
     dy: Array, x: Array, weight: Array | None, mu: Array, rstd: Array
 ) -> tuple[Array, Array, Array]:
     """Gradients of x, weight and bias."""
-    run = _kernel(rows.layer_norm_backward, x.dtype)
-    flat_dy, flat = _rows_of(dy), _rows_of(x)
-    n = x.shape[-1]
-    w = np.ones(n, x.dtype) if weight is None else np.ascontiguousarray(weight)
-    dx = np.empty(flat.shape, x.dtype)
-    sums: dict[int, Array] = {}
+    dtype, flat_dy, flat = x.dtype, _rows_of(dy), _rows_of(x)
+    run, (count, n), size = _layer_norm_backward[dtype], flat.shape, flat.size
+    w = np.ones(n, dtype) if weight is None else np.ascontiguousarray(weight)
+    dx, dw, db = np.empty((count, n), dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+    given = flat_dy, flat, w, mu.ravel(), rstd.ravel(), dx
+    if size < PARALLEL_NUMBERS:
+        run(*given, dw, db, 0, count)
+    else:
+        sums: dict[int, Array] = {}
 
-    def part(start: int, stop: int) -> None:
-        sums[start] = np.zeros((2, n), x.dtype)
-        run(
-            flat_dy, flat, w, mu.reshape(-1), rstd.reshape(-1), dx, *sums[start], start, stop
-        )  # fmt: skip
+        def part(start: int, stop: int) -> None:
+            sums[start] = np.zeros((2, n), dtype)
+            run(*given, *sums[start], start, stop)
 
-    _share(part, len(flat), flat.size)
-    total = sum((sums[start] for start in sorted(sums)), np.zeros((2, n), x.dtype))
-    return dx.reshape(x.shape), total[0], total[1]
+        _share(part, count, size)
+        for start in sorted(sums):
+            dw += sums[start][0]
+            db += sums[start][1]
+    return dx.reshape(x.shape), dw, db
 
 
 _add_rows = _Ready(rows.add_rows)

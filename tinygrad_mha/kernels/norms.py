@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .dispatch import backend_for
-from .shapes import check_fit
+from .shapes import check_fit, fits
 
 Array = np.ndarray
 
@@ -38,7 +38,9 @@ def layer_norm(
     TypeError
         The dtypes differ.
     """
-    check_fit(x.dtype, x.shape[-1:], weight=weight, bias=bias)
+    dtype, last = x.dtype, x.shape[-1:]
+    if not (fits(weight, dtype, last) and fits(bias, dtype, last)):
+        check_fit(dtype, last, weight=weight, bias=bias)
     y, mu, rstd = backend_for(x).layer_norm(x, weight, bias, eps)
     return y, mu, rstd
 
@@ -47,8 +49,14 @@ def layer_norm_backward(
     dy: Array, x: Array, weight: Array | None, mu: Array, rstd: Array
 ) -> tuple[Array, Array, Array]:
     """Gradients of x, weight and bias, from what :func:`layer_norm` took and gave."""
-    check_fit(x.dtype, x.shape, dy=dy)
-    check_fit(x.dtype, x.shape[-1:], weight=weight)
-    check_fit(x.dtype, (*x.shape[:-1], 1), mu=mu, rstd=rstd)
+    dtype, shape = x.dtype, x.shape
+    kept = (*shape[:-1], 1)
+    if not (
+        fits(dy, dtype, shape) and fits(weight, dtype, shape[-1:])
+        and fits(mu, dtype, kept) and fits(rstd, dtype, kept)
+    ):  # fmt: skip
+        check_fit(dtype, shape, dy=dy)
+        check_fit(dtype, shape[-1:], weight=weight)
+        check_fit(dtype, kept, mu=mu, rstd=rstd)
     dx, dweight, dbias = backend_for(x).layer_norm_backward(dy, x, weight, mu, rstd)
     return dx, dweight, dbias

@@ -41,3 +41,8 @@ def check_fit(dtype: np.dtype[Any], shape: tuple[int, ...], **arrays: Array | No
             )
         if x.shape != shape:
             raise ValueError(f"{name} has shape {x.shape}, expected {shape}")
+
+
+def fits(x: Array | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether :func:`check_fit` would say nothing, told in less time; False if in doubt."""
+    return x is None or (x.dtype is dtype and x.shape == shape)
