@@ -18,9 +18,10 @@ import numpy as np
 
 from . import memory
 from .hooks import run
+from .messages import describe
 from .modes import enable_grad, no_grad, thread
 from .node import Node, fingerprints
-from .op import Rule, describe, plain
+from .op import Rule, plain
 from .tensor import Tensor
 
 

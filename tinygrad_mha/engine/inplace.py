@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .memory import touch
+from .messages import not_a_tensor
 from .modes import enable_grad, is_grad_enabled, thread
 from .node import Node
 from .op import REGISTRY
@@ -43,14 +44,7 @@ def apply_(operation: Any, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[s
 
 def check_writable(tensor: Tensor, name: str) -> None:
     """Refuse to write where autograd, or memory, does not allow it."""
-    base = tensor if tensor._view is None else tensor._view.base
-    if is_grad_enabled() and base.requires_grad and base.is_leaf:
-        what = "" if base is tensor else " a view of"
-        raise RuntimeError(
-            f"{name}:{what} a leaf of shape {base.shape} that requires a gradient cannot be "
-            "changed in place while operations are recorded; do it under tm.no_grad(), or on a "
-            ".clone()"
-        )
+    _check_no_leaf(tensor, name)
     array = tensor.data
     if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)):
         raise RuntimeError(
@@ -59,7 +53,9 @@ def check_writable(tensor: Tensor, name: str) -> None:
         )
 
 
-def _check_no_leaf(tensor: Tensor, name: str) -> None:
+def _check_no_leaf(tensor: Any, name: str) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: {not_a_tensor('what is written to', tensor)}")
     base = tensor if tensor._view is None else tensor._view.origin()
     if is_grad_enabled() and base.requires_grad and base.is_leaf:
         what = "" if base is tensor else " a view of"

@@ -275,7 +275,7 @@ class Tensor:
         operation = UFUNCS.get(ufunc)
         if method != "__call__" or kwargs or operation is None:
             return NotImplemented
-        return operation(*map(weak, inputs))
+        return operation(*map(_operand, inputs))
 
     def detach(self) -> Tensor:
         """Return the same values, sharing memory, cut off from the graph."""
@@ -322,14 +322,18 @@ class Tensor:
         return self._grad
 
     @grad.setter
-    def grad(self, gradient: Tensor | None) -> None:
+    def grad(self, gradient: Any) -> None:
         if gradient is not None:
             if not isinstance(gradient, Tensor):
-                raise TypeError(f"grad: expected a Tensor or None, got {type(gradient).__name__}")
+                kind = type(gradient).__name__
+                raise TypeError(
+                    f"grad: expected a Tensor or None, got a {kind}; tm.tensor makes a Tensor of it"
+                )
             if gradient.shape != self.shape or gradient.dtype != self.dtype:
                 raise RuntimeError(
                     f"grad: got {gradient.dtype} {gradient.shape}, the tensor is {self.dtype} "
-                    f"{self.shape}"
+                    f"{self.shape}; a gradient has shape and dtype of what it belongs to: "
+                    ".reshape() or .to() it"
                 )
         self._grad = gradient
 
@@ -483,6 +487,11 @@ def replay(x: Any, steps: tuple[tuple[Any, tuple[Any, ...]], ...]) -> Any:
 def weak(value: Any) -> Any:
     """Make a NumPy scalar a plain number: ``x * np.sqrt(2)`` must not turn `x` into float64."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _operand(value: Any) -> Any:
+    """What a ufunc takes beside a tensor: lists too, whose floats are float32 here."""
+    return _as_array(value) if isinstance(value, list | tuple) else weak(value)
 
 
 _PLAIN = (np.dtype("float32"), np.dtype("int64"), np.dtype("bool"))
