@@ -30,6 +30,49 @@ def test_only_numbers_make_tensors(data: Any) -> None:
         tm.tensor(data)
 
 
+@pytest.mark.parametrize("make", [tm.Tensor, tm.tensor, tm.from_numpy, tm.as_tensor])
+@pytest.mark.parametrize(
+    ("array", "remedy"),
+    [
+        (np.ones(2, np.complex64), "real"),
+        (np.zeros(2, [("a", "f4"), ("b", "f4")]), "field"),
+        (np.array([1.0, None], object), "astype"),
+        (np.array(["a"]), "numbers"),
+        (np.array(["2020-01-01"], "M8[D]"), "numbers"),
+    ],
+    ids=lambda x: str(getattr(x, "dtype", x)),
+)
+def test_arrays_of_anything_else_are_refused(make: Any, array: np.ndarray, remedy: str) -> None:
+    with pytest.raises(TypeError, match=remedy if make in (tm.Tensor, tm.tensor) else "numbers"):
+        make(array)
+
+
+@pytest.mark.parametrize("make", [tm.Tensor, tm.tensor, tm.as_tensor])
+@pytest.mark.parametrize("code", ["f2", "f4", "f8", "i2", "i8", "u4"])
+def test_the_byte_order_of_another_machine_is_converted(make: Any, code: str) -> None:
+    x = make(np.arange(6).reshape(2, 3).astype(f">{code}"))
+    assert x.dtype == np.dtype(code)
+    assert x.dtype.isnative
+    assert (x @ x.T).tolist() == [[5, 14], [14, 50]]
+    assert tm.softmax(x, -1, dtype="float32").shape == (2, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_other_floats_run_on_numpy(dtype: Any) -> None:
+    x = tm.Tensor(np.linspace(-1, 1, 24).reshape(2, 3, 4).astype(dtype), True)
+    y = tm.nn.functional.layer_norm(x @ x.mT, 3)
+    y = tm.nn.functional.scaled_dot_product_attention(y, y, y, is_causal=True).gelu()
+    y.sum().backward()
+    same = tm.Tensor(x.data.astype(np.float64), True)
+    z = tm.nn.functional.layer_norm(same @ same.mT, 3)
+    z = tm.nn.functional.scaled_dot_product_attention(z, z, z, is_causal=True).gelu()
+    z.sum().backward()
+    assert y.dtype == x.grad.dtype == dtype
+    tolerance = 0.02 if dtype is np.float16 else 1e-12
+    np.testing.assert_allclose(y.data.astype(float), z.data, atol=tolerance)
+    np.testing.assert_allclose(x.grad.data.astype(float), same.grad.data, atol=3 * tolerance)
+
+
 def test_ragged_lists_are_refused() -> None:
     with pytest.raises(ValueError, match="lists of different lengths"):
         tm.tensor([[1.0], [1.0, 2.0]])

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLOATING = "f"
+_FLOAT32 = np.dtype(np.float32)
+#: What a tensor is made of, in the order of bytes of this machine.
+_NUMBERS = frozenset(np.dtype(code) for code in "?bhilqBHILQefdg")
 
 #: numpy ufunc -> operation, filled as operations register themselves.
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {}
@@ -30,7 +33,8 @@ class Tensor:
     Parameters
     ----------
     data : array_like
-        The values. A NumPy array is kept as it is, without a copy.
+        The values: booleans, integers or floats. A NumPy array is kept as it is, without a
+        copy, unless its bytes are in the order of another machine.
     requires_grad : bool, default False
         Whether :meth:`backward` is to fill :attr:`grad`. Floating dtypes only.
 
@@ -47,6 +51,14 @@ class Tensor:
     ------
     RuntimeError
         `requires_grad` is asked of integers or booleans.
+    TypeError
+        `data` is of something else: complex numbers, texts, objects, records.
+    ValueError
+        `data` is nested lists of different lengths.
+
+    Notes
+    -----
+    The kernels know float32 and float64. float16 and longdouble run on NumPy, more slowly.
 
     Examples
     --------
@@ -67,6 +79,8 @@ class Tensor:
     ) -> None:
         if type(data) is not np.ndarray:
             data = _as_array(data)
+        elif grad_fn is None and data.dtype is not _FLOAT32 and data.dtype not in _NUMBERS:
+            data = _as_numbers(data, data)
         if requires_grad and grad_fn is None and data.dtype.kind != _FLOATING:
             raise RuntimeError(
                 f"requires_grad: only floating tensors carry a gradient, this one is {data.dtype}; "
@@ -508,14 +522,29 @@ def _as_array(data: npt.ArrayLike) -> np.ndarray:
             "data: nested lists of different lengths; pad them to one length, or make a tensor of "
             "each"
         ) from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"data: cannot make a tensor of {type(data).__name__} with dtype {array.dtype}; "
-            "numbers and booleans only, in nested lists of equal length"
-        )
+    array = _as_numbers(array, data)
     if array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
         array = array.astype(np.float32)
     return array
+
+
+_REMEDIES = {
+    "c": "take data.real and data.imag",
+    "V": "take one of its fields, as in data['name']",
+    "O": "convert it, data.astype(np.float32)",
+}
+
+
+def _as_numbers(array: np.ndarray, data: object) -> np.ndarray:
+    """Check that `array`, made of `data`, is of numbers, and bring it to this machine's order."""
+    if array.dtype.kind not in "biuf":
+        kind = array.dtype.kind if isinstance(data, np.ndarray) else ""
+        remedy = _REMEDIES.get(kind, "numbers and booleans only, in nested lists of equal length")
+        raise TypeError(
+            f"data: cannot make a tensor of {type(data).__name__} with dtype {array.dtype}; "
+            f"{remedy}"
+        )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
