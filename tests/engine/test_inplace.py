@@ -379,3 +379,24 @@ def test_plain_numbers_change_the_kind_at_most(number: Any, dtype: str) -> None:
     ours = tm.ones(2, dtype=dtype) * number
     theirs = torch.ones(2, dtype=getattr(torch, dtype)) * number
     assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 3, 0)])
+def test_writing_into_nothing_is_allowed(shape: tuple[int, ...]) -> None:
+    x = tm.zeros(*shape)
+    for y in (x, x.unsqueeze(0), tm.zeros(*[n or 1 for n in shape])[:0]):
+        y.mul_(2).fill_(1)
+        y[...] = 3
+    assert x.shape == shape
+
+
+def test_read_only_memory_is_not_written_to() -> None:
+    array = np.ones(3, np.float32)
+    array.flags.writeable = False
+    x = tm.from_numpy(array)
+    for write in (lambda: x.mul_(2), lambda: x.fill_(0), x[1:].zero_):
+        with pytest.raises(RuntimeError, match=r"read-only, as its owner.*\.clone\(\) it first"):
+            write()
+    with pytest.raises(RuntimeError, match="read-only"):
+        x[[0, 1]] = 2.0
+    assert x.clone().mul_(2).tolist() == [2.0, 2.0, 2.0]

@@ -73,6 +73,40 @@ def test_other_floats_run_on_numpy(dtype: Any) -> None:
     np.testing.assert_allclose(x.grad.data.astype(float), same.grad.data, atol=3 * tolerance)
 
 
+@pytest.mark.parametrize("name", ["leaky_relu", "hardswish", "hardsigmoid", "gelu", "elu", "silu"])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64"])
+def test_activations_of_integers_are_float32(name: str, dtype: str) -> None:
+    x = tm.tensor(np.array([1, 0], dtype))
+    function = getattr(tm.nn.functional, name)
+    assert function(x).dtype == np.float32
+    assert function(x).tolist() == function(x.float()).tolist()
+
+
+def test_bounds_that_a_dtype_cannot_hold_bound_nothing() -> None:
+    x = tm.tensor(np.array([0, 1, 200], np.uint8))
+    assert x.clamp(-1, 300).tolist() == [0, 1, 200]
+    assert x.clamp(-5, 2).tolist() == x.clone().clamp_(-5, 2).tolist() == [0, 1, 2]
+    assert tm.nn.functional.hardtanh(x).tolist() == [0, 1, 1]
+    assert tm.nn.functional.hardtanh(x, -0.5, 1.5).dtype == np.uint8
+    with pytest.raises(OverflowError, match=r"add: .* 300 out of bounds for uint8; convert"):
+        x + 300
+
+
+def test_booleans_round_to_themselves_and_have_no_powers() -> None:
+    x = tm.tensor([True, False])
+    assert x.round().dtype == np.bool_
+    assert (x**2).tolist() == [1, 0]
+    for power in (lambda: x**x, lambda: x**True, lambda: True**x):
+        with pytest.raises(TypeError, match="booleans have no powers"):
+            power()
+
+
+def test_the_median_of_no_integers_is_refused() -> None:
+    assert np.isnan(tm.zeros(0).median().item())
+    with pytest.raises(IndexError, match=r"median: no elements in shape \(0, 2\), of int64"):
+        tm.zeros(0, 2, dtype="int64").median()
+
+
 def test_ragged_lists_are_refused() -> None:
     with pytest.raises(ValueError, match="lists of different lengths"):
         tm.tensor([[1.0], [1.0, 2.0]])

@@ -46,10 +46,17 @@ def check_writable(tensor: Tensor, name: str) -> None:
     """Refuse to write where autograd, or memory, does not allow it."""
     _check_no_leaf(tensor, name)
     array = tensor.data
-    if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)):
+    if array.size and any(
+        stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)
+    ):
         raise RuntimeError(
             f"{name}: several elements of this tensor of shape {array.shape} lie in one place of "
             "memory, as expand() makes them; .clone() it first"
+        )
+    if not array.flags.writeable:
+        raise RuntimeError(
+            f"{name}: the memory of this tensor of shape {array.shape} is read-only, as its owner, "
+            "NumPy or another framework, said; .clone() it first"
         )
 
 

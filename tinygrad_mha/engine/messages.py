@@ -10,7 +10,7 @@ from typing import Any
 _NAMED = re.compile(r"[\w.]+(\[\d+\])?: ")
 
 #: NumPy's errors have subclasses that want other arguments than a message.
-_KINDS = (IndexError, TypeError, ValueError)
+_KINDS = (IndexError, TypeError, ValueError, OverflowError)
 
 
 def describe(value: object) -> str:
@@ -39,6 +39,8 @@ def explained(error: Exception, name: str, given: Iterable[tuple[str, Any]]) -> 
             return error
         found = next((key for key, value in rows if value is error.obj), "an argument")
         message = not_a_tensor(found, error.obj)
+    if isinstance(error, OverflowError):  # NumPy's words say what is out of bounds for which dtype
+        message += "; convert the tensor to a wider dtype, for example with .long()"
     if not message.startswith(f"{name}: "):
         message = f"{name}: {message}"
     lines = [message, *(f"  {key}: {describe(value)}" for key, value in rows)]

@@ -363,7 +363,7 @@ class Op(Generic[P]):
                 out = self.forward(*arrays, *params)
             else:
                 out = self.forward(*arrays)
-        except (TypeError, ValueError, IndexError, AttributeError) as error:
+        except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise self._explain(error, inputs) from error
         extras: tuple[Any, ...] = ()
         if self.extras:

@@ -340,6 +340,8 @@ def pow(a: Value, b: Value) -> Value:
     ------
     ValueError
         Integers are raised to a negative number that is an integer; make one of them float.
+    TypeError
+        Both are boolean.
 
     Examples
     --------
@@ -351,7 +353,10 @@ def pow(a: Value, b: Value) -> Value:
         return 1 / np.sqrt(a)
     if getattr(b, "dtype", None) is not None and b.dtype.kind == "i" and (b < 0).any():
         return _whole_power(a, b)
-    return a**b  # which, unlike np.power, knows that x² is a product
+    y = a**b  # which, unlike np.power, knows that x² is a product
+    if getattr(y, "dtype", None) == np.int8 and np.result_type(a, b) == np.bool_:
+        raise TypeError("booleans have no powers; convert one of them, for example with .long()")
+    return y
 
 
 def _whole_power(a: Value, b: Value) -> Value:
