@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,3 +106,31 @@ def test_it_can_be_drawn() -> None:
 def test_a_function_must_return_tensors() -> None:
     with pytest.raises(TypeError, match="checkpoint: the function returned a float"):
         checkpoint(lambda x: 1.0, leaf(3))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_hooks_of_arguments_see_the_whole_gradient_once(kept: bool) -> None:
+    """What flows back from the second run is a part of it; a hook would change it twice."""
+    seen: list[Any] = []
+
+    def run(wrap: Any) -> list[Any]:
+        x, w = (tm.tensor([1.0, 2.0], dtype="float64", requires_grad=True) for _ in range(2))
+        h = x.sqrt()
+        if kept:
+            h.retain_grad()
+        seen.clear()
+        w.register_hook(lambda g: seen.append(("w", g.tolist())))
+        h.register_hook(lambda g: seen.append(("h", g.tolist())))
+        w.register_hook(lambda g: g * 3)
+        h.register_hook(lambda g: g * 2)
+        y = wrap(lambda a, b: (a * b).sin() * a, h, w)
+        ((y * y).sum() + (h.sum() * w).sum()).backward()
+        return [x.grad.tolist(), w.grad.tolist(), h.grad.tolist() if kept else None, dict(seen)]
+
+    plain = run(lambda f, *args: f(*args))
+    again = run(tm.autograd.checkpoint)
+    assert len(seen) == 2
+    for a, b in zip(plain[:3], again[:3], strict=True):
+        assert a is b is None or a == pytest.approx(b, rel=1e-12)
+    for name, gradient in plain[3].items():
+        assert gradient == pytest.approx(again[3][name], rel=1e-12)

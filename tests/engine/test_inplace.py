@@ -400,3 +400,11 @@ def test_read_only_memory_is_not_written_to() -> None:
     with pytest.raises(RuntimeError, match="read-only"):
         x[[0, 1]] = 2.0
     assert x.clone().mul_(2).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_whole_numbers_of_another_dtype_go_in_and_wrap() -> None:
+    x = tm.tensor(np.array([1, 200], np.uint8))
+    assert x.add_(tm.tensor([1, 100])).tolist() == [2, 44]
+    assert x.dtype == np.uint8
+    with pytest.raises(RuntimeError, match="the result is float32 and cannot be kept in a uint8"):
+        x.mul_(tm.tensor([0.5, 0.5]))

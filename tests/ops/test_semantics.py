@@ -143,6 +143,14 @@ def test_integers_divide_to_floats() -> None:
     assert (tm.tensor([1]) / tm.tensor([2])).tolist() == [0.5]
 
 
+def test_nothing_divided_by_zero_is_nothing() -> None:
+    nothing, zero = tm.zeros(0, 3, dtype="int64"), tm.tensor(0)
+    for quotient in (nothing // zero, nothing % zero, tm.div(nothing, zero, rounding_mode="trunc")):
+        assert quotient.shape == (0, 3)
+    with pytest.raises(RuntimeError, match="division by zero"):
+        tm.tensor([1]) // zero
+
+
 def test_comparisons_are_boolean_and_carry_no_gradient() -> None:
     x = leaf([1.0, 2.0])
     for result in (x < 2, x <= 1, x > 1, x >= 2, x == 1, x != 1):

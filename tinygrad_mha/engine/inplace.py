@@ -106,12 +106,13 @@ def write(tensor: Tensor, out: Tensor, name: str) -> Tensor:
             f"{name}: the result has shape {out.shape}, which does not fit into the tensor's "
             f"{tensor.shape}"
         )
-    if not np.can_cast(out.dtype, tensor.dtype, "same_kind"):
+    whole = out.dtype.kind in "iu" and tensor.dtype.kind in "iu"  # which wraps, as in PyTorch
+    if not whole and not np.can_cast(out.dtype, tensor.dtype, "same_kind"):
         raise RuntimeError(
             f"{name}: the result is {out.dtype} and cannot be kept in a {tensor.dtype} tensor; "
             "convert that first, or use the operation that returns a new tensor"
         )
-    np.copyto(tensor.data, out.data, casting="same_kind")
+    np.copyto(tensor.data, out.data, casting="unsafe" if whole else "same_kind")
     touch((tensor.data,))
     if is_grad_enabled():
         _rewrite(tensor, out)

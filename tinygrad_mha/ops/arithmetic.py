@@ -165,7 +165,7 @@ def lerp_dweight(dy: Value, start: Value, end: Value) -> Value:
 
 def _not_by_zero(name: str, a: Value, b: Value) -> None:
     """Integers have no infinity to answer with."""
-    if not (_is_float(a) or _is_float(b)) and not np.all(b):
+    if not (_is_float(a) or _is_float(b)) and not np.all(b) and np.size(a):
         raise RuntimeError(
             f"{name}: integer division by zero in b; guard it, or divide floats, which give inf"
         )
