@@ -134,3 +134,34 @@ def test_hooks_of_arguments_see_the_whole_gradient_once(kept: bool) -> None:
         assert a is b is None or a == pytest.approx(b, rel=1e-12)
     for name, gradient in plain[3].items():
         assert gradient == pytest.approx(again[3][name], rel=1e-12)
+
+
+def _change_argument(x: tm.Tensor, w: tm.Tensor) -> None:
+    x.data *= 1  # NumPy's writes are not seen, nor do they matter here
+    x.mul_(2)
+
+
+def _step(x: tm.Tensor, w: tm.Tensor) -> None:
+    w.grad = tm.ones(3, dtype="float64")
+    tm.optim.SGD([w], lr=0.1).step()
+
+
+@pytest.mark.parametrize("change", [_change_argument, _step])
+def test_what_was_changed_in_between_is_found(change: Any) -> None:
+    x, w = tm.ones(3, dtype="float64"), leaf(3)
+    y = checkpoint(lambda a: (a["x"] * w).exp(), {"x": x})
+    change(x, w)
+    with pytest.raises(RuntimeError, match=r"checkpoint: a value of shape \(3,\) that"):
+        y.sum().backward()
+
+
+def test_what_the_function_itself_changes_does_not_count() -> None:
+    seen, w = tm.zeros(3, dtype="float64"), leaf(3)
+
+    def count(a: tm.Tensor, seen: tm.Tensor) -> Any:
+        with tm.no_grad():
+            seen.add_(1)
+        return (a * a).exp()
+
+    checkpoint(count, w, seen).sum().backward()
+    np.testing.assert_allclose(w.grad.data, 2 * w.data * np.exp(w.data**2))

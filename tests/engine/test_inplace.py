@@ -408,3 +408,27 @@ def test_whole_numbers_of_another_dtype_go_in_and_wrap() -> None:
     assert x.dtype == np.uint8
     with pytest.raises(RuntimeError, match="the result is float32 and cannot be kept in a uint8"):
         x.mul_(tm.tensor([0.5, 0.5]))
+
+
+class _Both(tm.autograd.Function):
+    """y = 2x, z = 3x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: tm.Tensor) -> Any:
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx: Any, dy: tm.Tensor, dz: tm.Tensor) -> Any:
+        return 2 * dy + 3 * dz
+
+
+def test_outputs_of_a_function_are_written_to_apart() -> None:
+    x = tm.tensor([1.0, 2.0], requires_grad=True)
+    y, z = _Both.apply(x)
+    z.register_hook(lambda gradient: gradient * 10)
+    y.mul_(z)  # which saves z
+    y.add_(1)  # and that is not a write into z
+    y[0] = 0.0
+    (y.sum() + z.sum()).backward()
+    # at 0 only z counts, with 3 · 10; at 1 there is y = 2x · 3x too: 6 · 2, and 4 · 3 through z
+    assert x.grad.tolist() == [30, 12 + (4 + 1) * 10 * 3]
