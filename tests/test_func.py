@@ -142,8 +142,18 @@ def test_nothing_is_left_behind() -> None:
         (lambda: F.grad(lambda x: x)(tm.arange(2)), TypeError, "is int64, expected floats"),
         (lambda: F.grad(lambda x: 1.0)(tm.ones(())), TypeError, "returned a float"),
         (lambda: F.grad(lambda x: x, 3)(tm.ones(())), IndexError, "argument 3, but there are 1"),
-        (lambda: F.jvp(lambda x: x, [tm.ones(2)], [tm.ones(3)]), ValueError, "tangents have"),
-        (lambda: F.vjp(lambda x: x, tm.ones(2))[1](tm.ones(3)), ValueError, "u has shape"),
+        (
+            lambda: F.jvp(lambda x: x, [tm.ones(2)], [tm.ones(3)]),
+            ValueError,
+            r"primals have shapes \[\(2,\)\], tangents \[\(3,\)\]; give one",
+        ),
+        (
+            lambda: F.jvp(lambda x: x, tm.ones(2), tm.ones(2)),
+            TypeError,
+            r"primals must be .* \[x\]",
+        ),
+        (lambda: F.hvp(lambda x: x.sum(), [tm.ones(2)], []), ValueError, "tangents .*; give one"),
+        (lambda: F.vjp(lambda x: x, tm.ones(2))[1](tm.ones(3)), ValueError, "u has shape .* needs"),
     ],
 )
 def test_what_does_not_fit_is_said(call: Any, error: type[Exception], words: str) -> None:

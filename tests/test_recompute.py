@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,3 +106,62 @@ def test_it_can_be_drawn() -> None:
 def test_a_function_must_return_tensors() -> None:
     with pytest.raises(TypeError, match="checkpoint: the function returned a float"):
         checkpoint(lambda x: 1.0, leaf(3))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_hooks_of_arguments_see_the_whole_gradient_once(kept: bool) -> None:
+    """What flows back from the second run is a part of it; a hook would change it twice."""
+    seen: list[Any] = []
+
+    def run(wrap: Any) -> list[Any]:
+        x, w = (tm.tensor([1.0, 2.0], dtype="float64", requires_grad=True) for _ in range(2))
+        h = x.sqrt()
+        if kept:
+            h.retain_grad()
+        seen.clear()
+        w.register_hook(lambda g: seen.append(("w", g.tolist())))
+        h.register_hook(lambda g: seen.append(("h", g.tolist())))
+        w.register_hook(lambda g: g * 3)
+        h.register_hook(lambda g: g * 2)
+        y = wrap(lambda a, b: (a * b).sin() * a, h, w)
+        ((y * y).sum() + (h.sum() * w).sum()).backward()
+        return [x.grad.tolist(), w.grad.tolist(), h.grad.tolist() if kept else None, dict(seen)]
+
+    plain = run(lambda f, *args: f(*args))
+    again = run(tm.autograd.checkpoint)
+    assert len(seen) == 2
+    for a, b in zip(plain[:3], again[:3], strict=True):
+        assert a is b is None or a == pytest.approx(b, rel=1e-12)
+    for name, gradient in plain[3].items():
+        assert gradient == pytest.approx(again[3][name], rel=1e-12)
+
+
+def _change_argument(x: tm.Tensor, w: tm.Tensor) -> None:
+    x.data *= 1  # NumPy's writes are not seen, nor do they matter here
+    x.mul_(2)
+
+
+def _step(x: tm.Tensor, w: tm.Tensor) -> None:
+    w.grad = tm.ones(3, dtype="float64")
+    tm.optim.SGD([w], lr=0.1).step()
+
+
+@pytest.mark.parametrize("change", [_change_argument, _step])
+def test_what_was_changed_in_between_is_found(change: Any) -> None:
+    x, w = tm.ones(3, dtype="float64"), leaf(3)
+    y = checkpoint(lambda a: (a["x"] * w).exp(), {"x": x})
+    change(x, w)
+    with pytest.raises(RuntimeError, match=r"checkpoint: a value of shape \(3,\) that"):
+        y.sum().backward()
+
+
+def test_what_the_function_itself_changes_does_not_count() -> None:
+    seen, w = tm.zeros(3, dtype="float64"), leaf(3)
+
+    def count(a: tm.Tensor, seen: tm.Tensor) -> Any:
+        with tm.no_grad():
+            seen.add_(1)
+        return (a * a).exp()
+
+    checkpoint(count, w, seen).sum().backward()
+    np.testing.assert_allclose(w.grad.data, 2 * w.data * np.exp(w.data**2))

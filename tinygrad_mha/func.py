@@ -44,10 +44,14 @@ def _lift(value: Any) -> Tensor:
     """A tensor to differentiate with respect to, still tied to what surrounds it."""
     if not isinstance(value, Tensor):
         raise TypeError(
-            f"func: an argument to differentiate is a {type(value).__name__}, expected a Tensor"
+            f"func: an argument to differentiate is a {type(value).__name__}, expected a Tensor; "
+            "tm.tensor makes one"
         )
     if not value.is_floating_point():
-        raise TypeError(f"func: an argument to differentiate is {value.dtype}, expected floats")
+        raise TypeError(
+            f"func: an argument to differentiate is {value.dtype}, expected floats; say .float(), "
+            "or leave it out of argnums"
+        )
     with enable_grad():
         lifted: Tensor = ops.clone(value) if value.requires_grad else Tensor(value.data, True)
         return lifted
@@ -59,7 +63,10 @@ def _run(f: Function, args: Sequence[Any], kwargs: dict[str, Any], where: Sequen
     with enable_grad():
         out = f(*lifted, **kwargs)
     if not isinstance(out, Tensor):
-        raise TypeError(f"func: the function returned a {type(out).__name__}, expected one Tensor")
+        raise TypeError(
+            f"func: the function returned a {type(out).__name__}, expected one Tensor; tm.stack or "
+            "tm.cat join several"
+        )
     return [lifted[i] for i in where], out
 
 
@@ -87,6 +94,19 @@ def _must_be_scalar(out: Tensor, what: str) -> None:
         raise ValueError(
             f"{what}: the function returned shape {out.shape}, expected one number; "
             "jacrev takes functions of any shape"
+        )
+
+
+def _must_pair(what: str, primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> None:
+    """Check that there is one tangent for each primal, of its shape."""
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if isinstance(given, Tensor) or not all(isinstance(x, Tensor) for x in given):
+            raise TypeError(f"{what}: {name} must be a list or tuple of tensors; write [x] for one")
+    shapes, directions = [p.shape for p in primals], [t.shape for t in tangents]
+    if shapes != directions:
+        raise ValueError(
+            f"{what}: primals have shapes {shapes}, tangents {directions}; give one tangent per "
+            "primal, of its shape: tm.zeros_like(primal) where it does not move"
         )
 
 
@@ -193,7 +213,10 @@ def vjp(f: Function, *primals: Tensor) -> tuple[Tensor, Function]:
 
     def pullback(u: Tensor) -> tuple[Tensor, ...]:
         if u.shape != out.shape:
-            raise ValueError(f"func.vjp: u has shape {u.shape}, the output has shape {out.shape}")
+            raise ValueError(
+                f"func.vjp: u has shape {u.shape}, the output has shape {out.shape}; u is a "
+                "direction in the space of the output and needs its shape"
+            )
         return tuple(_vjp(out, inputs, u, keep or u.requires_grad))
 
     return (out if keep else out.detach()), pullback
@@ -231,9 +254,7 @@ def jvp(
     >>> tm.func.jvp(lambda x: x * x, [tm.tensor([1.0, 3.0])], [tm.tensor([1.0, 10.0])])
     (tensor([1., 9.]), tensor([ 2., 60.]))
     """
-    shapes, given = [p.shape for p in primals], [t.shape for t in tangents]
-    if shapes != given:
-        raise ValueError(f"func.jvp: tangents have shapes {given}, primals {shapes}")
+    _must_pair("func.jvp", primals, tangents)
     with _Inside() as nested:
         keep = nested or any(x.requires_grad for x in (*primals, *tangents))
         inputs, out = _run(f, primals, {}, range(len(primals)))
@@ -379,6 +400,7 @@ def hvp(f: Function, primals: Sequence[Tensor], tangents: Sequence[Tensor]) -> t
     >>> tm.func.hvp(lambda x: (x**3).sum(), [tm.tensor([1.0, 2.0])], [tm.tensor([1.0, 1.0])])
     (tensor([ 6., 12.]),)
     """
+    _must_pair("func.hvp", primals, tangents)
     every = list(range(len(primals)))
 
     def along(*args: Tensor) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from . import ops
 from .engine import Function, Node, Tensor, enable_grad, is_grad_enabled
 from .engine.backward import grad_above
-from .engine.memory import clock
+from .engine.memory import clock, written_since
 
 
 def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -38,6 +38,8 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     ------
     TypeError
         The function returned something else.
+    RuntimeError
+        In backward: what the function reads has been changed in place since.
 
     Examples
     --------
@@ -54,6 +56,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     sources = run.first()
     if not sources:
         return run.take()
+    run.remember(sources)
     return Checkpoint.apply(run, *sources)
 
 
@@ -64,6 +67,8 @@ class _Run:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.random = copy.deepcopy(ops.generator().bit_generator.state)
         self.out: Any = None
+        self.began = -1
+        self.values: tuple[np.ndarray, ...] = ()
 
     def first(self) -> list[Tensor]:
         """Run it, and return what outside of it wants a gradient."""
@@ -78,6 +83,12 @@ class _Run:
                 )
         return _outside(outs, start)
 
+    def remember(self, sources: list[Tensor]) -> None:
+        """Note the values that the second run will read again: arguments, and leaves it found."""
+        leaves = [t for t in sources if t.is_leaf]
+        self.values = tuple(t.data for t in [*_tensors((self.args, self.kwargs)), *leaves])
+        self.began = next(clock)
+
     def take(self) -> Any:
         """Return what the first run returned, and forget it."""
         out, self.out = self.out, None
@@ -85,6 +96,13 @@ class _Run:
 
     def again(self) -> tuple[Any, int]:
         """Run it once more, on the record; what it returns, and when it began."""
+        changed = written_since(self.began, self.values)
+        if changed is not None:
+            raise RuntimeError(
+                f"checkpoint: a value of shape {changed.shape} that the function reads, an "
+                "argument or a parameter, has been changed in place since the first run, so the "
+                "second would compute something else; pass a .clone(), or change it after backward"
+            )
         bits = ops.generator().bit_generator
         now, bits.state = copy.deepcopy(bits.state), self.random
         try:
@@ -93,6 +111,15 @@ class _Run:
                 return self.function(*self.args, **self.kwargs), start
         finally:
             bits.state = now
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """All tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [t for v in value for t in _tensors(v)] if isinstance(value, tuple | list) else []
 
 
 def _outside(outs: tuple[Tensor, ...], start: int) -> list[Tensor]:

@@ -379,3 +379,56 @@ def test_plain_numbers_change_the_kind_at_most(number: Any, dtype: str) -> None:
     ours = tm.ones(2, dtype=dtype) * number
     theirs = torch.ones(2, dtype=getattr(torch, dtype)) * number
     assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 3, 0)])
+def test_writing_into_nothing_is_allowed(shape: tuple[int, ...]) -> None:
+    x = tm.zeros(*shape)
+    for y in (x, x.unsqueeze(0), tm.zeros(*[n or 1 for n in shape])[:0]):
+        y.mul_(2).fill_(1)
+        y[...] = 3
+    assert x.shape == shape
+
+
+def test_read_only_memory_is_not_written_to() -> None:
+    array = np.ones(3, np.float32)
+    array.flags.writeable = False
+    x = tm.from_numpy(array)
+    for write in (lambda: x.mul_(2), lambda: x.fill_(0), x[1:].zero_):
+        with pytest.raises(RuntimeError, match=r"read-only, as its owner.*\.clone\(\) it first"):
+            write()
+    with pytest.raises(RuntimeError, match="read-only"):
+        x[[0, 1]] = 2.0
+    assert x.clone().mul_(2).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_whole_numbers_of_another_dtype_go_in_and_wrap() -> None:
+    x = tm.tensor(np.array([1, 200], np.uint8))
+    assert x.add_(tm.tensor([1, 100])).tolist() == [2, 44]
+    assert x.dtype == np.uint8
+    with pytest.raises(RuntimeError, match="the result is float32 and cannot be kept in a uint8"):
+        x.mul_(tm.tensor([0.5, 0.5]))
+
+
+class _Both(tm.autograd.Function):
+    """y = 2x, z = 3x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: tm.Tensor) -> Any:
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx: Any, dy: tm.Tensor, dz: tm.Tensor) -> Any:
+        return 2 * dy + 3 * dz
+
+
+def test_outputs_of_a_function_are_written_to_apart() -> None:
+    x = tm.tensor([1.0, 2.0], requires_grad=True)
+    y, z = _Both.apply(x)
+    z.register_hook(lambda gradient: gradient * 10)
+    y.mul_(z)  # which saves z
+    y.add_(1)  # and that is not a write into z
+    y[0] = 0.0
+    (y.sum() + z.sum()).backward()
+    # at 0 only z counts, with 3 · 10; at 1 there is y = 2x · 3x too: 6 · 2, and 4 · 3 through z
+    assert x.grad.tolist() == [30, 12 + (4 + 1) * 10 * 3]

@@ -208,6 +208,7 @@ def test_without_a_place_for_the_cache_it_runs_and_warns_once(tmp_path: Path) ->
     )  # fmt: skip
     numbers(done)
     assert done.stderr.count("compiled kernels cannot be kept") == 1
+    assert "Set NUMBA_CACHE_DIR, or else XDG_CACHE_HOME" in done.stderr
 
 
 def test_compilation_is_announced(tmp_path: Path) -> None:

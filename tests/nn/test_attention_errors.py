@@ -8,6 +8,7 @@ import pytest
 
 import tinygrad_mha as tm
 from tinygrad_mha import nn
+from tinygrad_mha.engine.op import plain
 
 
 def test_an_unknown_method_is_refused_also_later() -> None:
@@ -92,3 +93,67 @@ def test_a_list_is_no_tensor(position: int) -> None:
         nn.MultiHeadAttention(8, 2)(*inputs)
     with pytest.raises(TypeError, match="MultiHeadAttention: query is a list"):
         nn.MultiHeadAttention(8, 2)([1.0, 2.0])
+
+
+# -- poolings -------------------------------------------------------------------------------
+
+POOLINGS = {
+    "dot": nn.DotProductAttention(),
+    "additive": nn.AdditiveAttention(4, 4, 3),
+    "gaussian": nn.GaussianAttention(),
+}
+each_pooling = pytest.mark.parametrize("pooling", POOLINGS.values(), ids=POOLINGS)
+
+
+@each_pooling
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("mask", [None, tm.ones(3, 5).bool(), tm.zeros(3, 5)], ids=["", "b", "f"])
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ([(2, 3, 4), (3, 5, 4), (3, 5, 4)], r"batch axes, \(2,\), \(3,\) and \(3,\), do not"),
+        ([(2, 3, 4), (2, 5, 4), (3, 5, 4)], r"batch axes, \(2,\), \(2,\) and \(3,\), do not"),
+        ([(2, 3, 4), (2, 5, 4), (2, 6, 4)], "as many values as keys"),
+        ([(2, 3, 4), (4,), (4,)], r"key \(4,\) and value \(4,\); expected \(\.\.\., L, p\)"),
+    ],
+)
+def test_what_does_not_fit_together_is_shown_in_the_users_order(
+    pooling: nn.AttentionPooling, shapes: Any, words: str, mask: Any, need_weights: bool
+) -> None:
+    q, k, v = (tm.ones(*shape) for shape in shapes)
+    with pytest.raises(ValueError, match=r"query has shape \(2, 3, 4\), key .* and value") as error:
+        pooling(q, k, v, mask=mask, need_weights=need_weights)
+    assert re.search(words, str(error.value))
+
+
+@each_pooling
+def test_a_list_is_named(pooling: nn.AttentionPooling) -> None:
+    x = tm.ones(1, 4)
+    with pytest.raises(TypeError, match=r"key is a list, expected a tensor; tm\.tensor makes one"):
+        pooling(x, [[1.0, 2.0, 3.0, 4.0]], x)
+
+
+@each_pooling
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("dtype", ["bool", "float32"])
+def test_arrays_are_taken_as_tensors_are(
+    pooling: nn.AttentionPooling, dtype: str, need_weights: bool
+) -> None:
+    x, mask = np.ones((2, 3, 4), np.float32), np.tri(3, dtype=dtype)
+    got = pooling(x, x, x, mask=mask, need_weights=need_weights)
+    expected = pooling(*map(tm.tensor, (x, x, x)), mask=tm.tensor(mask), need_weights=need_weights)
+    for a, b in zip(*((y if need_weights else [y]) for y in (got, expected)), strict=True):
+        np.testing.assert_array_equal(plain(a), plain(b))
+
+
+@pytest.mark.parametrize("score", [tm.nn.functional.dot_scores, tm.nn.functional.additive_scores])
+def test_scores_of_batches_that_do_not_fit(score: Any) -> None:
+    last: Any = (1.0,) if score is tm.nn.functional.dot_scores else (tm.ones(4),)
+    words = r"query has shape \(2, 3, 4\) and key \(3, 5, 4\); their batch axes"
+    with pytest.raises(ValueError, match=words):
+        score(tm.ones(2, 3, 4), tm.ones(3, 5, 4), *last)
+
+
+def test_weights_of_what_has_no_keys() -> None:
+    with pytest.raises(ValueError, match=r"scores have shape \(4,\), expected \(\.\.\., queries"):
+        tm.nn.functional.attention_weights(tm.ones(4))

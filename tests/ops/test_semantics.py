@@ -30,6 +30,83 @@ def test_only_numbers_make_tensors(data: Any) -> None:
         tm.tensor(data)
 
 
+@pytest.mark.parametrize("make", [tm.Tensor, tm.tensor, tm.from_numpy, tm.as_tensor])
+@pytest.mark.parametrize(
+    ("array", "remedy"),
+    [
+        (np.ones(2, np.complex64), "real"),
+        (np.zeros(2, [("a", "f4"), ("b", "f4")]), "field"),
+        (np.array([1.0, None], object), "astype"),
+        (np.array(["a"]), "numbers"),
+        (np.array(["2020-01-01"], "M8[D]"), "numbers"),
+    ],
+    ids=lambda x: str(getattr(x, "dtype", x)),
+)
+def test_arrays_of_anything_else_are_refused(make: Any, array: np.ndarray, remedy: str) -> None:
+    with pytest.raises(TypeError, match=remedy if make in (tm.Tensor, tm.tensor) else "numbers"):
+        make(array)
+
+
+@pytest.mark.parametrize("make", [tm.Tensor, tm.tensor, tm.as_tensor])
+@pytest.mark.parametrize("code", ["f2", "f4", "f8", "i2", "i8", "u4"])
+def test_the_byte_order_of_another_machine_is_converted(make: Any, code: str) -> None:
+    x = make(np.arange(6).reshape(2, 3).astype(f">{code}"))
+    assert x.dtype == np.dtype(code)
+    assert x.dtype.isnative
+    assert (x @ x.T).tolist() == [[5, 14], [14, 50]]
+    assert tm.softmax(x, -1, dtype="float32").shape == (2, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_other_floats_run_on_numpy(dtype: Any) -> None:
+    x = tm.Tensor(np.linspace(-1, 1, 24).reshape(2, 3, 4).astype(dtype), True)
+    y = tm.nn.functional.layer_norm(x @ x.mT, 3)
+    y = tm.nn.functional.scaled_dot_product_attention(y, y, y, is_causal=True).gelu()
+    y.sum().backward()
+    same = tm.Tensor(x.data.astype(np.float64), True)
+    z = tm.nn.functional.layer_norm(same @ same.mT, 3)
+    z = tm.nn.functional.scaled_dot_product_attention(z, z, z, is_causal=True).gelu()
+    z.sum().backward()
+    assert y.dtype == x.grad.dtype == dtype
+    tolerance = 0.02 if dtype is np.float16 else 1e-12
+    np.testing.assert_allclose(y.data.astype(float), z.data, atol=tolerance)
+    np.testing.assert_allclose(x.grad.data.astype(float), same.grad.data, atol=3 * tolerance)
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "hardswish", "hardsigmoid", "gelu", "elu", "silu"])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64"])
+def test_activations_of_integers_are_float32(name: str, dtype: str) -> None:
+    x = tm.tensor(np.array([1, 0], dtype))
+    function = getattr(tm.nn.functional, name)
+    assert function(x).dtype == np.float32
+    assert function(x).tolist() == function(x.float()).tolist()
+
+
+def test_bounds_that_a_dtype_cannot_hold_bound_nothing() -> None:
+    x = tm.tensor(np.array([0, 1, 200], np.uint8))
+    assert x.clamp(-1, 300).tolist() == [0, 1, 200]
+    assert x.clamp(-5, 2).tolist() == x.clone().clamp_(-5, 2).tolist() == [0, 1, 2]
+    assert tm.nn.functional.hardtanh(x).tolist() == [0, 1, 1]
+    assert tm.nn.functional.hardtanh(x, -0.5, 1.5).dtype == np.uint8
+    with pytest.raises(OverflowError, match=r"add: .* 300 out of bounds for uint8; convert"):
+        x + 300
+
+
+def test_booleans_round_to_themselves_and_have_no_powers() -> None:
+    x = tm.tensor([True, False])
+    assert x.round().dtype == np.bool_
+    assert (x**2).tolist() == [1, 0]
+    for power in (lambda: x**x, lambda: x**True, lambda: True**x):
+        with pytest.raises(TypeError, match="booleans have no powers"):
+            power()
+
+
+def test_the_median_of_no_integers_is_refused() -> None:
+    assert np.isnan(tm.zeros(0).median().item())
+    with pytest.raises(IndexError, match=r"median: no elements in shape \(0, 2\), of int64"):
+        tm.zeros(0, 2, dtype="int64").median()
+
+
 def test_ragged_lists_are_refused() -> None:
     with pytest.raises(ValueError, match="lists of different lengths"):
         tm.tensor([[1.0], [1.0, 2.0]])
@@ -64,6 +141,14 @@ def test_arrays_and_tensors_promote() -> None:
 
 def test_integers_divide_to_floats() -> None:
     assert (tm.tensor([1]) / tm.tensor([2])).tolist() == [0.5]
+
+
+def test_nothing_divided_by_zero_is_nothing() -> None:
+    nothing, zero = tm.zeros(0, 3, dtype="int64"), tm.tensor(0)
+    for quotient in (nothing // zero, nothing % zero, tm.div(nothing, zero, rounding_mode="trunc")):
+        assert quotient.shape == (0, 3)
+    with pytest.raises(RuntimeError, match="division by zero"):
+        tm.tensor([1]) // zero
 
 
 def test_comparisons_are_boolean_and_carry_no_gradient() -> None:

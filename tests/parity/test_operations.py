@@ -1,5 +1,6 @@
 """Every registered operation, forward and backward, against PyTorch."""
 
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -202,3 +203,19 @@ def test_what_torch_refuses_is_refused(
 def test_the_message_tells_every_shape_in_the_users_order() -> None:
     with pytest.raises(ValueError, match=r"(?s)a: float32 \(2, 3\).*b: float32 \(2, 4\)"):
         tm.zeros(2, 3) @ tm.zeros(2, 4)
+
+
+@pytest.mark.parametrize("name", ["var", "std"])
+@pytest.mark.parametrize("correction", [0, 1, 2, 3])
+@pytest.mark.parametrize("dim", [None, 0, 1, (0, 1)])
+def test_variance_without_freedom(name: str, correction: int, dim: Any, torch: ModuleType) -> None:
+    x = tm.tensor([[1.0, 3.0], [2.0, 2.0]], dtype="float64", requires_grad=True)
+    y = to_torch(x)
+    out = getattr(x, name)(dim=dim, correction=correction)
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        expected = getattr(y, name)(dim=dim, correction=correction)
+        out.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(out.data, to_numpy(expected))
+    if name == "var":
+        np.testing.assert_allclose(x.grad.data, to_numpy(y.grad))

@@ -45,6 +45,72 @@ def test_optimizer_walks_as_torchs(
         np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=rtol, atol=rtol)
 
 
+#: Options of the groups, beside those of the whole.
+GROUPS: list[tuple[str, dict[str, Any], list[dict[str, Any]]]] = [
+    ("SGD", {"lr": 0.1, "momentum": 0.9}, [{}, {"lr": 0.01, "momentum": 0.0}, {"momentum": 0.5}]),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1}, [{"weight_decay": 0.0}, {}, {"momentum": 0.5}]),
+    ("Adam", {"lr": 0.05}, [{"betas": (0.5, 0.8)}, {"weight_decay": 0.2}, {"eps": 1e-3}]),
+    ("AdamW", {"lr": 0.05}, [{"weight_decay": 0.0}, {"lr": 0.2}, {"betas": (0.0, 0.9)}]),
+]
+
+
+def _taken_over(torch: ModuleType, state: dict[str, Any]) -> dict[str, Any]:
+    """A state of ours with torch's tensors."""
+    rows = {
+        i: {k: torch.from_numpy(np.array(v.data)) for k, v in row.items()}
+        for i, row in state["state"].items()
+    }
+    return {**state, "state": rows}
+
+
+@pytest.mark.parametrize(("name", "options", "groups"), GROUPS, ids=str)
+def test_groups_walk_as_torchs_and_states_go_both_ways(
+    name: str,
+    options: dict[str, Any],
+    groups: list[dict[str, Any]],
+    torch: ModuleType,
+    rng: np.random.Generator,
+) -> None:
+    ours = [tm.Tensor(np.asarray(rng.standard_normal(s)), True) for s in [(3, 4), (4,), (), (2,)]]
+    theirs = [to_torch(p) for p in ours]
+
+    def divided(params: list[Any]) -> list[dict[str, Any]]:
+        parts = [params[:2], [params[2]], [params[3]]]
+        return [{"params": part, **o} for part, o in zip(parts, groups, strict=True)]
+
+    def walk(mine: Any, reference: Any) -> None:
+        for step in range(5):
+            for i, (p, q) in enumerate(zip(ours, theirs, strict=True)):
+                p.grad = q.grad = None
+                if (step, i) != (2, 1):
+                    gradient = np.asarray(rng.standard_normal(p.shape))
+                    p.grad, q.grad = tm.Tensor(gradient), torch.from_numpy(gradient.copy())
+            mine.step()
+            reference.step()
+        for p, q in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+    def make() -> tuple[Any, Any]:
+        return (
+            getattr(tm.optim, name)(divided(ours), **options),
+            getattr(torch.optim, name)(divided(theirs), **options),
+        )
+
+    mine, reference = make()
+    walk(mine, reference)
+    crossed, their_crossed = make()
+    crossed.load_state_dict(reference.state_dict())
+    their_crossed.load_state_dict(_taken_over(torch, mine.state_dict()))
+    walk(crossed, their_crossed)
+    ours_now, theirs_now = crossed.state_dict(), their_crossed.state_dict()
+    for i, row in theirs_now["state"].items():
+        for key, value in row.items():
+            if value is not None:
+                np.testing.assert_allclose(ours_now["state"][i][key].data, value, rtol=1e-10)
+    for a, b in zip(ours_now["param_groups"], theirs_now["param_groups"], strict=True):
+        assert {k: v for k, v in b.items() if k in a} == a
+
+
 def test_clip_grad_norm_equals_torchs(torch: ModuleType, rng: np.random.Generator) -> None:
     for bound in (0.1, 100.0):
         ours = [tm.Tensor(rng.standard_normal(s), True) for s in [(3, 4), (5,)]]

@@ -18,9 +18,10 @@ import numpy as np
 
 from . import memory
 from .hooks import run
+from .messages import describe
 from .modes import enable_grad, no_grad, thread
 from .node import Node, fingerprints
-from .op import Rule, describe, plain
+from .op import Rule, plain
 from .tensor import Tensor
 
 
@@ -258,8 +259,8 @@ def _walk(
     """Walk back from `roots`; the one loop behind backward, grad and steps.
 
     `captured` is a dict to fill instead of ``.grad``. Nodes below `floor` are the end of the
-    way. Unless someone watches, nothing is yielded and the generator runs through in a single
-    step.
+    way; hooks there, and at leaves, wait for the walk that this one is a part of. Unless
+    someone watches, nothing is yielded and the generator runs through in a single step.
     """
     waiting: list[tuple[int, Node]] = []
     arrived: dict[Node, Any] = {}
@@ -283,7 +284,7 @@ def _walk(
     while waiting:
         node = heappop(waiting)[1]
         dy = arrived.pop(node)
-        if node.hooks:
+        if node.hooks and node.sequence >= floor:
             dy = _hooked(node.hooks, dy)
         wanted = node.wanted
         if captured is not None and on_path is not None:
@@ -326,7 +327,8 @@ def _walk(
                 else:
                     arrived[target] = gradient
                     heappush(waiting, (-target.sequence, target))
-            elif target.hooks:  # they see the whole gradient, so it waits until all is here
+            elif target.hooks and floor < 0:
+                # they see the whole gradient, so it waits until all is here
                 met = target in held
                 held[target] = _sum(held[target], gradient) if met else gradient
             elif captured is None:

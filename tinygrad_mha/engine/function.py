@@ -111,7 +111,7 @@ class Function:
         if whole is None:
             return given
         outs = tuple(
-            context._part(whole, i) if context._flows(out) else out.detach()
+            _own(context._part(whole, i)) if context._flows(out) else out.detach()
             for i, out in enumerate(context._outputs)
         )
         return outs if isinstance(given, tuple) else outs[0]
@@ -213,6 +213,13 @@ class FunctionOp:
             # a view: the class may give out one array twice, or an array that it keeps
             gradients.append(gradient.data.view() if fused else gradient)
         return gradients
+
+
+def _own(part: Tensor) -> Tensor:
+    """Give an output memory of its own: writing into it must not touch the others."""
+    if part._view is not None:
+        part.data, part._view = part.data.copy(), None
+    return part
 
 
 def _parts(context: Context, dy: Tensor) -> list[Tensor]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .memory import touch
+from .messages import not_a_tensor
 from .modes import enable_grad, is_grad_enabled, thread
 from .node import Node
 from .op import REGISTRY
@@ -43,23 +44,25 @@ def apply_(operation: Any, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[s
 
 def check_writable(tensor: Tensor, name: str) -> None:
     """Refuse to write where autograd, or memory, does not allow it."""
-    base = tensor if tensor._view is None else tensor._view.base
-    if is_grad_enabled() and base.requires_grad and base.is_leaf:
-        what = "" if base is tensor else " a view of"
-        raise RuntimeError(
-            f"{name}:{what} a leaf of shape {base.shape} that requires a gradient cannot be "
-            "changed in place while operations are recorded; do it under tm.no_grad(), or on a "
-            ".clone()"
-        )
+    _check_no_leaf(tensor, name)
     array = tensor.data
-    if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)):
+    if array.size and any(
+        stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)
+    ):
         raise RuntimeError(
             f"{name}: several elements of this tensor of shape {array.shape} lie in one place of "
             "memory, as expand() makes them; .clone() it first"
         )
+    if not array.flags.writeable:
+        raise RuntimeError(
+            f"{name}: the memory of this tensor of shape {array.shape} is read-only, as its owner, "
+            "NumPy or another framework, said; .clone() it first"
+        )
 
 
-def _check_no_leaf(tensor: Tensor, name: str) -> None:
+def _check_no_leaf(tensor: Any, name: str) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: {not_a_tensor('what is written to', tensor)}")
     base = tensor if tensor._view is None else tensor._view.origin()
     if is_grad_enabled() and base.requires_grad and base.is_leaf:
         what = "" if base is tensor else " a view of"
@@ -103,12 +106,13 @@ def write(tensor: Tensor, out: Tensor, name: str) -> Tensor:
             f"{name}: the result has shape {out.shape}, which does not fit into the tensor's "
             f"{tensor.shape}"
         )
-    if not np.can_cast(out.dtype, tensor.dtype, "same_kind"):
+    whole = out.dtype.kind in "iu" and tensor.dtype.kind in "iu"  # which wraps, as in PyTorch
+    if not whole and not np.can_cast(out.dtype, tensor.dtype, "same_kind"):
         raise RuntimeError(
             f"{name}: the result is {out.dtype} and cannot be kept in a {tensor.dtype} tensor; "
             "convert that first, or use the operation that returns a new tensor"
         )
-    np.copyto(tensor.data, out.data, casting="same_kind")
+    np.copyto(tensor.data, out.data, casting="unsafe" if whole else "same_kind")
     touch((tensor.data,))
     if is_grad_enabled():
         _rewrite(tensor, out)

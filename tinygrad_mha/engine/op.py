@@ -44,6 +44,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
+from .messages import apart, explained
 from .modes import thread
 from .node import Node
 from .promotion import promote as _promote
@@ -362,7 +363,7 @@ class Op(Generic[P]):
                 out = self.forward(*arrays, *params)
             else:
                 out = self.forward(*arrays)
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise self._explain(error, inputs) from error
         extras: tuple[Any, ...] = ()
         if self.extras:
@@ -438,16 +439,9 @@ class Op(Generic[P]):
     def _explain(self, error: Exception, inputs: tuple[Any, ...]) -> Exception:
         """Build the same kind of error, naming the operation and its inputs in the user's order."""
         names = self.input_names if not self.variadic else [f"#{i}" for i in range(len(inputs))]
-        rows = [f"  {name}: {describe(value)}" for name, value in zip(names, inputs, strict=False)]
-        message = str(error)
-        if message.startswith("operands could not be broadcast"):  # NumPy's words
-            message = _apart([np.shape(plain(value)) for value in inputs])
-        if not message.startswith(f"{self.name}: "):
-            message = f"{self.name}: {message}"
-        # NumPy's own subclasses want other arguments than a message
-        kinds = (IndexError, TypeError, ValueError)
-        kind = next(kind for kind in kinds if isinstance(error, kind))
-        return kind("\n".join([message, *rows]))
+        if str(error).startswith("operands could not be broadcast"):  # NumPy's words
+            error = ValueError(apart([np.shape(plain(value)) for value in inputs]))
+        return explained(error, self.name, zip(names, inputs, strict=False))
 
     # -- backward -------------------------------------------------------------------
 
@@ -525,29 +519,9 @@ def op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:
     return define
 
 
-def describe(value: object) -> str:
-    """Dtype and shape of an array or tensor; the value itself of anything else."""
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    return repr(value)[:80] if shape is None or dtype is None else f"{dtype} {tuple(shape)}"
-
-
 def plain(value: Value) -> Any:
     """Return the array of a tensor, and anything else as it is."""
     return value.data if isinstance(value, Tensor) else value
-
-
-def _apart(shapes: list[tuple[int, ...]]) -> str:
-    """Say where shapes do not broadcast."""
-    listed = " and ".join(map(str, shapes))
-    for axis in range(-1, -1 - max(map(len, shapes)), -1):
-        sizes = [shape[axis] for shape in shapes if len(shape) >= -axis]
-        if len({*sizes} - {1}) > 1:
-            met = " and ".join(map(str, sizes))
-            return (
-                f"shapes {listed} do not broadcast: axis {axis} has the sizes {met}, which must be "
-                "equal, or 1"
-            )
-    return f"shapes {listed} do not broadcast"
 
 
 def _as_method(operation: Op[Any]) -> Callable[..., Any]:

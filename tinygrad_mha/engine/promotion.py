@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .messages import not_a_tensor
+
 DEFAULT = np.dtype(np.float32)
 _KIND = {"b": 0, "u": 1, "i": 1, "f": 2}
 _PLAIN = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: DEFAULT}
@@ -58,6 +60,8 @@ def result_dtype(*values: Any) -> np.dtype[Any]:
     for value in values:
         dtype = getattr(value, "dtype", None)
         if dtype is None:
+            if type(value) not in _PLAIN:
+                raise TypeError(not_a_tensor("an argument", value))
             operands.append((_PLAIN[type(value)], 2))
         else:
             operands.append((dtype, 0 if value.ndim else 1))
@@ -77,6 +81,9 @@ def promote(arrays: list[Any], positions: tuple[int, ...], floating: bool) -> No
         Integers become floats first, as under a root or a logarithm.
     """
     taking = [arrays[i] for i in positions if i < len(arrays) and arrays[i] is not None]
+    for value in taking:
+        if isinstance(value, list | tuple):  # of which NumPy would make an array of its own dtype
+            raise TypeError(not_a_tensor("an argument", value))
     if not taking or any(
         getattr(v, "dtype", None) is None and type(v) not in _PLAIN for v in taking
     ):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLOATING = "f"
+_FLOAT32 = np.dtype(np.float32)
+#: What a tensor is made of, in the order of bytes of this machine.
+_NUMBERS = frozenset(np.dtype(code) for code in "?bhilqBHILQefdg")
 
 #: numpy ufunc -> operation, filled as operations register themselves.
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {}
@@ -30,7 +33,8 @@ class Tensor:
     Parameters
     ----------
     data : array_like
-        The values. A NumPy array is kept as it is, without a copy.
+        The values: booleans, integers or floats. A NumPy array is kept as it is, without a
+        copy, unless its bytes are in the order of another machine.
     requires_grad : bool, default False
         Whether :meth:`backward` is to fill :attr:`grad`. Floating dtypes only.
 
@@ -47,6 +51,14 @@ class Tensor:
     ------
     RuntimeError
         `requires_grad` is asked of integers or booleans.
+    TypeError
+        `data` is of something else: complex numbers, texts, objects, records.
+    ValueError
+        `data` is nested lists of different lengths.
+
+    Notes
+    -----
+    The kernels know float32 and float64. float16 and longdouble run on NumPy, more slowly.
 
     Examples
     --------
@@ -67,6 +79,8 @@ class Tensor:
     ) -> None:
         if type(data) is not np.ndarray:
             data = _as_array(data)
+        elif grad_fn is None and data.dtype is not _FLOAT32 and data.dtype not in _NUMBERS:
+            data = _as_numbers(data, data)
         if requires_grad and grad_fn is None and data.dtype.kind != _FLOATING:
             raise RuntimeError(
                 f"requires_grad: only floating tensors carry a gradient, this one is {data.dtype}; "
@@ -275,7 +289,7 @@ class Tensor:
         operation = UFUNCS.get(ufunc)
         if method != "__call__" or kwargs or operation is None:
             return NotImplemented
-        return operation(*map(weak, inputs))
+        return operation(*map(_operand, inputs))
 
     def detach(self) -> Tensor:
         """Return the same values, sharing memory, cut off from the graph."""
@@ -322,14 +336,18 @@ class Tensor:
         return self._grad
 
     @grad.setter
-    def grad(self, gradient: Tensor | None) -> None:
+    def grad(self, gradient: Any) -> None:
         if gradient is not None:
             if not isinstance(gradient, Tensor):
-                raise TypeError(f"grad: expected a Tensor or None, got {type(gradient).__name__}")
+                kind = type(gradient).__name__
+                raise TypeError(
+                    f"grad: expected a Tensor or None, got a {kind}; tm.tensor makes a Tensor of it"
+                )
             if gradient.shape != self.shape or gradient.dtype != self.dtype:
                 raise RuntimeError(
                     f"grad: got {gradient.dtype} {gradient.shape}, the tensor is {self.dtype} "
-                    f"{self.shape}"
+                    f"{self.shape}; a gradient has shape and dtype of what it belongs to: "
+                    ".reshape() or .to() it"
                 )
         self._grad = gradient
 
@@ -485,6 +503,11 @@ def weak(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _operand(value: Any) -> Any:
+    """What a ufunc takes beside a tensor: lists too, whose floats are float32 here."""
+    return _as_array(value) if isinstance(value, list | tuple) else weak(value)
+
+
 _PLAIN = (np.dtype("float32"), np.dtype("int64"), np.dtype("bool"))
 
 
@@ -499,14 +522,29 @@ def _as_array(data: npt.ArrayLike) -> np.ndarray:
             "data: nested lists of different lengths; pad them to one length, or make a tensor of "
             "each"
         ) from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"data: cannot make a tensor of {type(data).__name__} with dtype {array.dtype}; "
-            "numbers and booleans only, in nested lists of equal length"
-        )
+    array = _as_numbers(array, data)
     if array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic):
         array = array.astype(np.float32)
     return array
+
+
+_REMEDIES = {
+    "c": "take data.real and data.imag",
+    "V": "take one of its fields, as in data['name']",
+    "O": "convert it, data.astype(np.float32)",
+}
+
+
+def _as_numbers(array: np.ndarray, data: object) -> np.ndarray:
+    """Check that `array`, made of `data`, is of numbers, and bring it to this machine's order."""
+    if array.dtype.kind not in "biuf":
+        kind = array.dtype.kind if isinstance(data, np.ndarray) else ""
+        remedy = _REMEDIES.get(kind, "numbers and booleans only, in nested lists of equal length")
+        raise TypeError(
+            f"data: cannot make a tensor of {type(data).__name__} with dtype {array.dtype}; "
+            f"{remedy}"
+        )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> Tensor:

@@ -171,8 +171,8 @@ def kernel(function: Callable[..., Any]) -> Any:
             _warned = True
             warnings.warn(
                 f"tinygrad_mha: compiled kernels cannot be kept ({error}); each new process "
-                "compiles them again, some seconds each time. Setting XDG_CACHE_HOME to a "
-                "writable folder helps",
+                "compiles them again, some seconds each time. Set NUMBA_CACHE_DIR, or else "
+                "XDG_CACHE_HOME, to a folder that only you can write to",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -10,6 +10,7 @@ import numpy as np
 from .. import ops
 from ..engine import Tensor
 from ..engine.inplace import apply_
+from ..engine.op import plain
 from .module import Module, Parameter
 
 
@@ -373,7 +374,7 @@ class PReLU(Module):
         slope: Any = self.weight
         if self.slopes > 1 and x.ndim > 2:
             slope = ops.reshape(slope, (-1, *(1 for _ in x.shape[2:])))
-        y: Tensor = ops.where(x.data > 0, x, slope * x)
+        y: Tensor = ops.where(plain(x) > 0, x, slope * x)
         return y
 
     def extra_repr(self) -> str:

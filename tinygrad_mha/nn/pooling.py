@@ -9,6 +9,8 @@ import numpy as np
 
 from .. import ops
 from ..engine import Tensor
+from ..engine.op import plain
+from ..ops.attention import check_keys
 from .layers import Linear
 from .module import Module, Parameter
 
@@ -92,11 +94,7 @@ class AttentionPooling(Module):
         TypeError
             The mask is of integers.
         """
-        if key.shape[-2] != value.shape[-2]:
-            raise ValueError(
-                f"{type(self).__name__}: key has shape {key.shape} and value {value.shape}; there "
-                "must be as many values as keys (axis −2)"
-            )
+        check_keys(type(self).__name__, query, key, value)
         weights = ops.attention_weights(self.scores(query, key), mask, is_causal)
         out = ops.dropout(weights, self.dropout, self.training) @ value
         return (out, weights) if need_weights else out
@@ -245,7 +243,7 @@ class GaussianAttention(AttentionPooling):
         # −|q − k|²/2 = q · k − |q|²/2 − |k|²/2: one product of matrices, and nothing of
         # shape (..., L, S, p). Far from 0 these would be large numbers that cancel; distances do
         # not change when everything moves, so the keys' middle is moved to 0 first.
-        middle = Tensor(_middle(key.data))
+        middle = Tensor(_middle(plain(key)))
         q, k = (query - middle) * self.w, (key - middle) * self.w
         of_queries = (q * q).sum(-1, keepdim=True) * 0.5  # (..., L, 1)
         of_keys = ((k * k).sum(-1, keepdim=True) * 0.5).mT  # (..., S, 1) -> (..., 1, S)

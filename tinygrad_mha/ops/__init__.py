@@ -172,7 +172,7 @@ from .loss import (
     soft_margin_loss,
 )
 from .multi_head import combine_heads, self_attention, self_attention_weights
-from .names import takes_input
+from .names import public
 from .normalize import log_softmax, masked_softmax, softmax, softmin
 from .norms import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
 from .pad import pad
@@ -538,4 +538,4 @@ __all__ = [
 ]
 
 for _name in __all__:
-    globals()[_name] = takes_input(globals()[_name])
+    globals()[_name] = public(globals()[_name])

@@ -12,7 +12,7 @@ from .. import kernels
 from ..engine import Sample, op
 from ..engine.op import Value, plain
 from .axes import Shape
-from .choice import choose
+from .choice import choose, within
 from .define import elementwise, one
 from .functions import erf, exp, sigmoid, tanh
 from .shape import from_left, reshape, sum_to
@@ -58,6 +58,7 @@ def relu_backward(dy: np.ndarray, wanted: list[int], out: np.ndarray) -> tuple[n
 @elementwise(
     "y = x where x > 0 else negative_slope · x",
     samples=(*one(), *one(negative_slope=0.3)),
+    floating=True,
     torch="nn.functional.leaky_relu",
 )
 def leaky_relu(x: Value, negative_slope: float = 0.01) -> Value:
@@ -454,7 +455,11 @@ def hardtanh(x: Value, min_val: float = -1.0, max_val: float = 1.0) -> Value:
     """
     if min_val > max_val:
         raise ValueError(f"min_val is {min_val} and max_val {max_val}; min_val has to be below")
-    low, high = np.asarray(x).dtype.type(min_val), np.asarray(x).dtype.type(max_val)
+    if x.dtype.kind in "iu":
+        return np.minimum(
+            np.maximum(x, within(math.ceil(min_val), x)), within(math.floor(max_val), x)
+        )
+    low, high = x.dtype.type(min_val), x.dtype.type(max_val)
     return np.minimum(np.maximum(x, low), high)
 
 
@@ -478,6 +483,7 @@ def relu6(input: Any) -> Any:
 @elementwise(
     "y = 0 where x ≤ −3, 1 where x ≥ 3, else x / 6 + 1 / 2",
     samples=one(-5.0, 5.0),
+    floating=True,
     torch="ours:hardsigmoid",
 )
 def hardsigmoid(x: Value) -> Value:
@@ -493,6 +499,7 @@ def hardsigmoid_dx(dy: Value, x: Value) -> Value:
 @elementwise(
     "y = 0 where x ≤ −3, x where x ≥ 3, else x · (x + 3) / 6",
     samples=one(-5.0, 5.0),
+    floating=True,
     torch="nn.functional.hardswish",
 )
 def hardswish(x: Value) -> Value:

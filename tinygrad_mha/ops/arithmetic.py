@@ -165,7 +165,7 @@ def lerp_dweight(dy: Value, start: Value, end: Value) -> Value:
 
 def _not_by_zero(name: str, a: Value, b: Value) -> None:
     """Integers have no infinity to answer with."""
-    if not (_is_float(a) or _is_float(b)) and not np.all(b):
+    if not (_is_float(a) or _is_float(b)) and not np.all(b) and np.size(a):
         raise RuntimeError(
             f"{name}: integer division by zero in b; guard it, or divide floats, which give inf"
         )
@@ -340,6 +340,8 @@ def pow(a: Value, b: Value) -> Value:
     ------
     ValueError
         Integers are raised to a negative number that is an integer; make one of them float.
+    TypeError
+        Both are boolean.
 
     Examples
     --------
@@ -351,7 +353,10 @@ def pow(a: Value, b: Value) -> Value:
         return 1 / np.sqrt(a)
     if getattr(b, "dtype", None) is not None and b.dtype.kind == "i" and (b < 0).any():
         return _whole_power(a, b)
-    return a**b  # which, unlike np.power, knows that x² is a product
+    y = a**b  # which, unlike np.power, knows that x² is a product
+    if getattr(y, "dtype", None) == np.int8 and np.result_type(a, b) == np.bool_:
+        raise TypeError("booleans have no powers; convert one of them, for example with .long()")
+    return y
 
 
 def _whole_power(a: Value, b: Value) -> Value:

@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import kernels
 from ..engine import Sample, Tensor, op
-from ..engine.op import Value
+from ..engine.messages import not_a_tensor
+from ..engine.op import Value, plain
 from .axes import Shape
 from .elementwise import masked_fill, tanh
 from .linalg import matmul
@@ -30,6 +31,67 @@ def _scores_axis(
         return len(out) - (2 if which == 0 else 1)
     there = from_right + len(out)
     return there if out[there] == shapes[which][axis] else None
+
+
+def check_keys(name: str, query: Value, key: Value, value: Value) -> Shape:
+    """Check that there are as many values as keys, and that the batches fit together.
+
+    Parameters
+    ----------
+    name : str
+        Who asks.
+    query, key, value : Tensor
+        ``(..., L, p_q)``, ``(..., S, p_k)`` and ``(..., S, p_v)``.
+
+    Returns
+    -------
+    tuple of int
+        ``(..., L, S)``: the shape of the scores, batch axes of the values included.
+
+    Raises
+    ------
+    TypeError
+        One of them is no tensor.
+    ValueError
+        The shapes do not fit.
+    """
+    try:
+        of_query, of_key, of_value = query.shape, key.shape, value.shape
+    except AttributeError:
+        given = {"query": query, "key": key, "value": value}
+        what = next(what for what, x in given.items() if not hasattr(x, "shape"))
+        raise TypeError(f"{name}: {not_a_tensor(what, given[what])}") from None
+    fits = len(of_query) > 1 < len(of_key) and of_key[:-1] == of_value[:-1]
+    if fits and of_query[:-2] == of_key[:-2]:
+        return (*of_query[:-1], of_key[-2])  # the usual case
+    shapes = f"{name}: query has shape {of_query}, key {of_key} and value {of_value}"
+    if min(map(len, (of_query, of_key, of_value))) < 2 or of_key[-2] != of_value[-2]:
+        raise ValueError(
+            f"{shapes}; expected (..., L, p), (..., S, p) and (..., S, p_v): there must be as many "
+            "values as keys (axis −2)"
+        )
+    batches = of_query[:-2], of_key[:-2], of_value[:-2]
+    try:
+        return (*np.broadcast_shapes(*batches), of_query[-2], of_key[-2])
+    except ValueError:
+        raise ValueError(
+            f"{shapes}; their batch axes, {batches[0]}, {batches[1]} and {batches[2]}, do not "
+            "broadcast: they must be equal, or 1; a batch of one is made by .unsqueeze(0)"
+        ) from None
+
+
+def check_batch(query: Value, key: Value) -> Shape:
+    """Check that the batch axes broadcast, and return what they broadcast to."""
+    ours, theirs = query.shape[:-2], key.shape[:-2]
+    if ours == theirs:
+        return tuple(ours)
+    try:
+        return np.broadcast_shapes(ours, theirs)
+    except ValueError:
+        raise ValueError(
+            f"query has shape {query.shape} and key {key.shape}; their batch axes, {ours} and "
+            f"{theirs}, do not broadcast: they must be equal, or 1"
+        ) from None
 
 
 @op(
@@ -77,6 +139,7 @@ def dot_scores(query: Value, key: Value, scale: float) -> Value:
             f"query has shape {query.shape} and key {key.shape}: a dot product needs equal widths "
             "(the last axis); additive attention does not"
         )
+    check_batch(query, key)
     scores = kernels.matmul(query, key.swapaxes(-1, -2))
     return np.multiply(scores, scores.dtype.type(scale), out=scores)
 
@@ -137,6 +200,7 @@ def additive_scores(query: Value, key: Value, weight: Value) -> Value:
             f"query has shape {query.shape}, key {key.shape} and weight {weight.shape}; expected "
             "(..., L, a), (..., S, a) and (a,)"
         )
+    check_batch(query, key)
     return kernels.additive_scores(query, key, weight)
 
 
@@ -206,14 +270,20 @@ def visible(
     ValueError
         The mask does not broadcast to the scores.
     """
+    if len(scores_shape) < 2:
+        raise ValueError(
+            f"scores have shape {tuple(scores_shape)}, expected (..., queries, keys); for one "
+            "query, .unsqueeze(-2) them"
+        )
     length, keys = scores_shape[-2:]
     seen: np.ndarray | None = np.tri(length, keys, dtype=bool) if is_causal else None
     if mask is None:
         return seen, None
     check_mask(mask, scores_shape)
-    if mask.dtype.kind == "b":
-        return (mask.data if seen is None else mask.data & seen), None
-    forbidden = np.isneginf(mask.data)
+    values = plain(mask)
+    if values.dtype.kind == "b":
+        return (values if seen is None else values & seen), None
+    forbidden = np.isneginf(values)
     if not forbidden.any():
         return seen, mask
     allowed = ~forbidden

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,8 @@ def masked_fill_dvalue(dy: Value, mask: Value) -> Value:
 def clamp(x: Value, min: Value | None = None, max: Value | None = None) -> Value:
     """Bring what is below `min` up to it and what is above `max` down to it.
 
-    At a bound the gradient goes to `x`. Where `min` is above `max` the result is `max`.
+    At a bound the gradient goes to `x`. Where `min` is above `max` the result is `max`. A whole
+    number that the dtype of an integer `x` cannot hold, as −1 for uint8, bounds nothing.
 
     Parameters
     ----------
@@ -201,8 +203,16 @@ def clamp(x: Value, min: Value | None = None, max: Value | None = None) -> Value
     """
     if min is None and max is None:
         raise ValueError("neither min nor max is given; give at least one")
-    y = x if min is None else np.maximum(x, min)
-    return y if max is None else np.minimum(y, max)
+    y = x if min is None else np.maximum(x, within(min, x))
+    return y if max is None else np.minimum(y, within(max, x))
+
+
+def within(bound: Any, x: Value) -> Any:
+    """Bring a whole number into the range of the dtype of integers, beside which it would stand."""
+    if type(bound) is not int or getattr(x, "dtype", None) is None or x.dtype.kind not in "iu":
+        return bound
+    limits = np.iinfo(x.dtype)
+    return builtins.min(builtins.max(bound, int(limits.min)), int(limits.max))
 
 
 @clamp.gradient("x", "dx = dy where min ≤ x ≤ max else 0")

@@ -560,6 +560,6 @@ def as_tensor(data: Any, dtype: npt.DTypeLike | None = None) -> Any:
     if isinstance(data, Tensor):
         return data if dtype is None else _to(data, dtype)
     if isinstance(data, np.ndarray):
-        wanted = dtype_of(dtype, dtype_of(data.dtype))
+        wanted = dtype_of(dtype, dtype_of(data.dtype).newbyteorder("="))
         return Tensor(data.astype(wanted, copy=False))
     return tensor(data, dtype=None if dtype is None else dtype_of(dtype))

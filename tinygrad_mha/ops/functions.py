@@ -446,7 +446,7 @@ def round(x: Value, decimals: int = 0) -> Value:
     >>> tm.tensor([2.25, 3.14]).round(decimals=1)
     tensor([2.2, 3.1])
     """
-    return np.round(x, decimals)
+    return np.array(x) if x.dtype == np.bool_ else np.round(x, decimals)
 
 
 @round.gradient("x", "dx = 0")

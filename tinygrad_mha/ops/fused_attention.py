@@ -16,6 +16,8 @@ from ..engine import Sample, Tensor, op
 from ..engine.op import Value, plain
 from .attention import (
     attention_weights,
+    check_batch,
+    check_keys,
     check_mask,
     dot_scores,
     dot_scores_dkey,
@@ -122,9 +124,8 @@ def attention(
     TypeError
         The dtypes differ or are not floating, or the mask is of integers.
     """
-    if mask is not None and query.ndim > 1 < key.ndim:
-        batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
-        check_mask(mask, (*batch, query.shape[-2], key.shape[-2]))
+    if mask is not None:
+        check_mask(mask, check_keys("attention", query, key, value))
     seen, bias = two_kinds(mask, query.dtype)
     return kernels.attention(
         query, key, value, mask=seen, bias=bias, causal=is_causal,
@@ -209,8 +210,7 @@ def dot_weights(
         The dtypes differ or are not floating, or the mask is of integers.
     """
     if mask is not None and query.ndim > 1 < key.ndim:
-        batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
-        check_mask(mask, (*batch, query.shape[-2], key.shape[-2]))
+        check_mask(mask, (*check_batch(query, key), query.shape[-2], key.shape[-2]))
     seen, bias = two_kinds(mask, query.dtype)
     return kernels.attention_weights(
         query, key, mask=seen, bias=bias, causal=is_causal, scale=scale_of(scale, query)
@@ -385,14 +385,9 @@ def scaled_dot_product_attention(
     >>> tm.nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True).shape
     (1, 4, 5, 8)
     """
-    if min(query.ndim, key.ndim, value.ndim) < 2 or key.shape[-2] != value.shape[-2]:
-        raise ValueError(
-            f"scaled_dot_product_attention: query has shape {query.shape}, key {key.shape} and "
-            f"value {value.shape}; expected (..., L, p), (..., S, p) and (..., S, p_v): there must "
-            "be as many values as keys (axis −2)"
-        )
     if enable_gqa:
         key, value = _shared_heads("key", key, query), _shared_heads("value", value, query)
+    check_keys("scaled_dot_product_attention", query, key, value)
     pooled: Tensor = attention(
         query, key, value, attn_mask, scale, is_causal, dropout_p, new_seed(dropout_p)
     )

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import Sample
-from ..engine.op import Value, describe, plain
+from ..engine.messages import describe
+from ..engine.op import Value, plain
 from .choice import choose
 from .cross_entropy import cross_entropy as _of_rows
 from .elementwise import elementwise, exp, log, relu, sigmoid, where

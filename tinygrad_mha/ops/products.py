@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Tensor
-from ..engine.op import describe
+from ..engine.messages import describe
 from .einsum import einsum
 from .elementwise import where
 from .index import getitem

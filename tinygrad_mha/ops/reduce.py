@@ -432,6 +432,11 @@ def any(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
     keepdim : bool, default False
         Keep them as axes of size 1.
 
+    Returns
+    -------
+    Tensor
+        Boolean; of uint8 too, where PyTorch stays with uint8.
+
     Examples
     --------
     >>> import tinygrad_mha as tm
@@ -453,6 +458,11 @@ def all(x: Value, dim: Dims = None, keepdim: bool = False) -> Value:
         Which axes; all of them by default.
     keepdim : bool, default False
         Keep them as axes of size 1.
+
+    Returns
+    -------
+    Tensor
+        Boolean; of uint8 too, where PyTorch stays with uint8.
 
     Examples
     --------

@@ -224,7 +224,9 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:
         flat = plain(reshape(x, (-1,)))
         if not flat.size:
-            return mean(reshape(x, (-1,)))
+            if flat.dtype.kind != "f":
+                raise IndexError(f"median: no elements in shape {tuple(x.shape)}, of {flat.dtype}")
+            return mean(reshape(x, (-1,)))  # nan
         nan = np.isnan(flat)
         middle = (
             flat[nan][0]

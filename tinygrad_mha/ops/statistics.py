@@ -46,9 +46,9 @@ def variance_dx(dy: Value, x: Value, dim: Dims, correction: float, keepdim: bool
     dims = _dims(dim, x.ndim)
     free = count(x.shape, dims) - correction
     kept, apart = keep(dy, dim, keepdim, x.shape), x - mean(x, dims or None, True)
-    if free <= 0:
+    if free <= 0 and (dim is None or x.ndim == 0):  # as PyTorch has it
         return kept * np.where(plain(apart) == 0, np.nan, np.inf).astype(x.dtype)
-    return kept * (2.0 / free) * apart
+    return kept * (2.0 / free if free else np.inf) * apart
 
 
 @op("y = √(Σ (x − x̄)² / (n − correction))", symbol="std", axis=_reduced_axis, samples=_spread,

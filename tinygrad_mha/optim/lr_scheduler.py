@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .optimizer import Optimizer
 
 
 class LambdaLR:
-    """Multiply the optimizer's first learning rate by a function of the step.
+    """Multiply the first learning rates of an optimizer by a function of the step.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose ``lr`` is set, now and at every :meth:`step`.
-    factor : callable
-        From the number of steps so far to what the first learning rate is multiplied with.
+        The learning rates of whose groups are set, now and at every :meth:`step`.
+    factor : callable, or list of callable
+        From the number of steps so far to what the first learning rate is multiplied with; one
+        for all groups, or one for each.
+
+    Attributes
+    ----------
+    base_lrs : list of float
+        The first learning rates, one per group.
+    steps : int
+        How many steps were counted.
+
+    Raises
+    ------
+    ValueError
+        There are neither one factor nor as many as groups.
 
     Examples
     --------
@@ -27,15 +40,37 @@ class LambdaLR:
     0.5
     """
 
-    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
-        self.optimizer, self.factor = optimizer, factor
-        self.base_lr, self.steps = optimizer.lr, 0
-        optimizer.lr = self.base_lr * factor(0)
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: Callable[[int], float] | Sequence[Callable[[int], float]],
+    ) -> None:
+        groups = optimizer.param_groups
+        self.factors = [factor] * len(groups) if callable(factor) else list(factor)
+        if len(self.factors) != len(groups):
+            raise ValueError(
+                f"LambdaLR: {len(self.factors)} factors for {len(groups)} groups; pass one for "
+                "all, or one for each"
+            )
+        self.optimizer, self.steps = optimizer, 0
+        self.base_lrs = [group["lr"] for group in groups]
+        self._set()
 
     def step(self) -> None:
-        """Count one step and set the learning rate."""
+        """Count one step and set the learning rates."""
         self.steps += 1
-        self.optimizer.lr = self.base_lr * self.factor(self.steps)
+        self._set()
+
+    def get_last_lr(self) -> list[float]:
+        """Return the learning rates as they are now, one per group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _set(self) -> None:
+        # groups that were added later keep what they have
+        for group, lr, factor in zip(
+            self.optimizer.param_groups, self.base_lrs, self.factors, strict=False
+        ):
+            group["lr"] = lr * factor(self.steps)
 
 
 def warmup_cosine(warmup: int, total: int, floor: float = 0.1) -> Callable[[int], float]:

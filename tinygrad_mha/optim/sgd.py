@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..engine import Tensor
-from .optimizer import Optimizer, Row, in_range
+from .optimizer import Optimizer, Option, Row, decayed, in_range, not_negative
 
 
 class SGD(Optimizer):
@@ -16,12 +17,14 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor
-        What is to be learned.
+    params : iterable of Tensor, or of dict
+        What is to be learned, or groups of it with options of their own.
     lr : float, default 1e-3
         Learning rate.
     momentum : float, default 0
         Memory of the gradient.
+    weight_decay : float, default 0
+        weight_decay · parameter is added to its gradient.
 
     Raises
     ------
@@ -38,18 +41,33 @@ class SGD(Optimizer):
     tensor([0.5])
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 1e-3, momentum: float = 0.0) -> None:
-        super().__init__(params, lr)
-        in_range(self, momentum=momentum)
-        self.momentum = momentum
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient, in place."""
-        if self.momentum and not self._memory[0]:  # which may be switched on at any time
-            self._memory = [(np.zeros(p.data.size, p.dtype),) for p in self.params]
-        self._update(self._run)
+    momentum, weight_decay = Option(), Option()
+    remembers = ("momentum_buffer",)
+    absent = ("dampening", "nesterov", "maximize")
 
-    def _run(self, steps: int, rows: list[Row]) -> None:
-        if len(rows[0]) < 3:  # without momentum there is no velocity, and none is looked at
-            rows = [(p, g, g) for p, g in rows]
-        kernels.sgd_step(rows, lr=self.lr, momentum=self.momentum)
+    def _check_options(self, group: dict[str, Any]) -> None:
+        super()._check_options(group)
+        in_range(self, momentum=group["momentum"])
+        not_negative(self, weight_decay=group["weight_decay"])
+
+    def _update(self, first: int, group: dict[str, Any]) -> None:
+        if group["momentum"]:  # which may be switched on at any time
+            for i, p in enumerate(group["params"], first):
+                if not self._memory[i]:
+                    self._memory[i] = (np.zeros(p.data.size, p.dtype),)
+        super()._update(first, group)
+
+    def _run(self, group: dict[str, Any], steps: int, rows: list[Row]) -> None:
+        rows = decayed(rows, group["weight_decay"])
+        if not group["momentum"]:  # what may be left of the steps before is not looked at
+            rows = [(values, gradient, gradient) for values, gradient, *_ in rows]
+        kernels.sgd_step(rows, lr=group["lr"], momentum=group["momentum"])
