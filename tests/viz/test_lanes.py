@@ -236,14 +236,12 @@ def test_a_lane_is_what_the_formula_says() -> None:
 def test_a_false_lane_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     mha = tm.nn.MultiHeadAttention(8, 2)
     loss = weighted(mha(tm.randn(1, 3, 8, requires_grad=True)))
-    real = lanes_module._cut
-    monkeypatch.setattr(lanes_module, "_cut", lambda a, axis, i: real(a, axis, 0))
-    right = lanes_module._alone
+    right = lanes_module.alone
 
     def wrong(region: Any, head: int, axes: Any, replayed: Any) -> Any:
         return right(region, 0, axes, replayed)
 
-    monkeypatch.setattr(lanes_module, "_alone", wrong)
+    monkeypatch.setattr(lanes_module, "alone", wrong)
     graph = tm.viz.trace(loss, model=mha)
     assert not graph.heads[0].proof.holds
     assert "DO NOT ADD UP" in graph.to_dot()

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..engine import Node, Tensor, no_grad
 from .data import Trace
-from .lanes import head_axes, regions
 from .measure import summary
+from .regions import head_axes, regions
 from .replay import call, replay
 from .table import aligned
 from .text import visible

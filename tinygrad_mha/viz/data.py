@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 #: Of the JSON form.
-VERSION = 3
+VERSION = 4
 
 #: Name of a tensor that wants a gradient and is no parameter of the model.
 LEAF = "leaf"
@@ -161,8 +161,8 @@ class Edge:
     gradient : float or None
         Norm of what flowed back; None: not computed.
     head_gradients : list of float or None
-        Of each head's part of it, where the value has heads, or is a parameter or an input of a
-        linear map that is cut into one block a head; None: it is not, or not computed.
+        Of each head's part of it, where the value has heads, or is what a projection of the heads
+        reads, or a parameter of one; None: it is of no head, or not computed.
     """
 
     source: int
@@ -229,6 +229,10 @@ class Lane:
     projected, staged : list of float or None
         As `gradient`, for what each of the region's projections, and each of its stages, gives this
         head; in the order of ``Attention.projections`` and ``stages``.
+    sourced : list of float or None
+        Norm of this head's part of the gradient of each value that the projections read,
+        dqᵢ · Wᵢ^(q) + dkᵢ · Wᵢ^(k) + dvᵢ · Wᵢ^(v) where one is read by all three; in the order of
+        ``Attention.sources``, without repeats. None: not computed.
     ablation : float or None
         By how much the traced loss rises without the head, in a run of its own; None: not
         asked for, see :meth:`Graph.ablate`.
@@ -249,6 +253,7 @@ class Lane:
     blocks: list[int]
     projected: list[float | None]
     staged: list[float | None]
+    sourced: list[float | None]
     ablation: float | None = None
 
 

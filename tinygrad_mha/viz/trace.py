@@ -12,9 +12,11 @@ import numpy as np
 from ..engine import Frame, Node, Step, Tensor
 from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
-from .lanes import Region, attention, by_head, head_axes, parameter_blocks, regions
+from .lanes import attention
 from .measure import norm, summary
+from .regions import Region, by_head, head_axes, parameter_blocks, regions
 from .replay import Replay, replay
+from .shares import shares, through_reshapes
 from .unfold import unfold
 
 
@@ -228,13 +230,19 @@ class _Recorder:
             for i, flow in zip(step.node.wanted, step.flows, strict=True):
                 self.flows[node, i] = norm(flow.gradient)
                 self.head_flows[node, i] = by_head(node, i, flow.gradient, self.axes, blocks)
+        self.shares = [shares(region, self.axes, replayed) for region in self.regions]
+        for found in self.shares:
+            self.head_flows |= found.edges
+        through_reshapes(replayed.nodes, replayed.users, self.head_flows)
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
         for node in self.replayed.nodes:
             self._node(node)
         found: list[Attention] = []
-        for region in self.regions:
-            one = attention(region, self.axes, self.replayed, self.tokens, self.batch, self.names)
+        for region, parts in zip(self.regions, self.shares, strict=True):
+            one = attention(
+                region, self.axes, self.replayed, self.tokens, self.batch, self.names, parts
+            )
             found.append(self._place(one, region, len(found)))
         kind = type(self.model).__name__ if self.model is not None else "computation"
         return Trace(
