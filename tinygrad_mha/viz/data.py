@@ -375,6 +375,10 @@ class Trace:
         In the engine's order; empty where no gradient was computed.
     outputs : list of int
         Vertex ids, in the order in which the tensors were given.
+    fused : Trace or None
+        The same computation as it ran, where operations ran that do the work of several: those
+        stand in `vertices` as the steps that they are made of. The heads are an axis there, and
+        have no lanes. None: nothing was fused, what ran is what stands here.
     """
 
     title: str
@@ -385,6 +389,7 @@ class Trace:
     attentions: list[Attention]
     steps: list[BackwardStep]
     outputs: list[int]
+    fused: Trace | None = None
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -27,23 +27,26 @@ class Graph:
     ----------
     data : Trace
         The computation as plain data, fused operations in the steps that they stand for.
-    fused : Trace, optional
-        The same with the fused operations as they ran, where there are such.
     source : sequence of Tensor, optional
         The traced outputs, in such steps. Their graph can be run again, which :meth:`ablate` does.
 
     Attributes
     ----------
-    data, fused : Trace
+    data : Trace
+    fused : Trace
+        The same with the fused operations as they ran; `data` itself where there are none.
     source : sequence of Tensor or None
     heads : list of Attention
         Every multi-head attention, each with its lanes and their proof.
     """
 
-    def __init__(
-        self, data: Trace, fused: Trace | None = None, source: Sequence[Tensor] | None = None
-    ) -> None:
-        self.data, self.fused, self.source = data, fused or data, source
+    def __init__(self, data: Trace, source: Sequence[Tensor] | None = None) -> None:
+        self.data, self.source = data, source
+
+    @property
+    def fused(self) -> Trace:
+        """The computation as it ran, with fused operations as one each."""
+        return self.data.fused or self.data
 
     @property
     def heads(self) -> list[Attention]:
@@ -134,8 +137,7 @@ class Graph:
         """
         from .part import part
 
-        fused = None if self.fused is self.data else part(self.fused, module)
-        return Graph(part(self.data, module), fused)
+        return Graph(part(self.data, module))
 
     def to_json(self) -> str:
         """Write the trace as JSON; the same trace gives the same bytes."""

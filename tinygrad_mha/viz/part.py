@@ -96,6 +96,7 @@ def part(data: Trace, path: str) -> Trace:
             if step.vertex in members
         ],
         outputs=[number[v] for v in final],
+        fused=None if data.fused is None else part(data.fused, path),
     )
 
 

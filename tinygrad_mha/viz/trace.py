@@ -16,8 +16,8 @@ from .lanes import attention
 from .measure import norm, summary
 from .regions import Region, by_head, head_axes, parameter_blocks, regions
 from .replay import Replay, replay
-from .shares import shares, through_reshapes
-from .unfold import unfold
+from .shares import Shares, shares, through_reshapes
+from .unfold import results, unfold
 
 
 def trace(
@@ -97,18 +97,22 @@ def trace(
     seeds = _seeds(outputs, gradient)
     stands_for: dict[Node, Node] = {}
 
-    def record(what: list[Tensor]) -> Trace:
+    def recorder(what: list[Tensor]) -> _Recorder:
         replayed = _timed(what, seeds) if record_time else replay(what, seeds)
-        recorder = _Recorder(replayed, model, list(tokens or []), batch, elements)
-        recorder.stands_for = stands_for
-        if what is steps:  # what ran is of the same model and tokens, with its heads unseen
-            recorder.check()
-        return recorder.record(what, title)
+        return _Recorder(replayed, model, list(tokens or []), batch, elements)
 
     with _uncollected():
         steps = unfold(outputs, stands_for)
-        as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
-        return Graph(record(steps), None if as_ran else record(outputs), steps)
+        unfolded = recorder(steps)
+        unfolded.stands_for = stands_for
+        unfolded.find_heads()
+        unfolded.check()
+        data = unfolded.record(steps, title)
+        if any(a is not b for a, b in zip(steps, outputs, strict=True)):
+            ran = recorder(outputs)
+            ran.axes |= results(stands_for, unfolded.axes)
+            data.fused = ran.record(outputs, title)
+        return Graph(data, steps)
 
 
 def _timed(outputs: Sequence[Tensor], seeds: Sequence[np.ndarray | None]) -> Replay:
@@ -223,19 +227,16 @@ class _Recorder:
         self.axes = head_axes(replayed)
         self.flows: dict[tuple[Node, int], float] = {}  # norms, by who sent them and to which input
         self.head_flows: dict[tuple[Node, int], list[float] | None] = {}
-        self.regions = regions(replayed, self.axes)
-        blocks = parameter_blocks(self.regions, self.axes)
-        for step in replayed.steps:
-            node = replayed.original[step.node]
-            for i, flow in zip(step.node.wanted, step.flows, strict=True):
-                self.flows[node, i] = norm(flow.gradient)
-                self.head_flows[node, i] = by_head(node, i, flow.gradient, self.axes, blocks)
-        self.shares = [shares(region, self.axes, replayed) for region in self.regions]
-        for found in self.shares:
-            self.head_flows |= found.edges
-        through_reshapes(replayed.nodes, replayed.users, self.head_flows)
+        self.regions: list[Region] = []
+        self.shares: list[Shares] = []
+
+    def find_heads(self) -> None:
+        """Look for attentions, so that they are recorded lane by lane."""
+        self.regions = regions(self.replayed, self.axes)
+        self.shares = [shares(region, self.axes, self.replayed) for region in self.regions]
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
+        self._flows()
         for node in self.replayed.nodes:
             self._node(node)
         found: list[Attention] = []
@@ -255,6 +256,16 @@ class _Recorder:
             steps=[self._step(i, step) for i, step in enumerate(self.replayed.steps)],
             outputs=[self.numbers[output.grad_fn] for output in outputs],
         )
+
+    def _flows(self) -> None:
+        """Norms of all that flowed back, and of the heads' parts of it."""
+        blocks = parameter_blocks(self.regions, self.axes)
+        for (node, i), gradient in self.replayed.flows.items():
+            self.flows[node, i] = norm(gradient)
+            self.head_flows[node, i] = by_head(node, i, gradient, self.axes, blocks)
+        for found in self.shares:
+            self.head_flows |= found.edges
+        through_reshapes(self.replayed.nodes, self.replayed.users, self.head_flows)
 
     def check(self) -> None:
         """Refuse a model and tokens that are of another computation than this one."""

@@ -12,7 +12,7 @@ weights. These are drawn once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from .replay import ancestors, call
 
 #: Nodes by operation, module call, and the nodes and tensors that went in.
 _Made = dict[tuple[str, Any, tuple[int, ...]], list[Node]]
+
+T = TypeVar("T")
 
 
 def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None) -> list[Tensor]:
@@ -107,3 +109,16 @@ def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
         a is b or (not isinstance(a, Node | Tensor) and np.array_equal(a, b))
         for a, b in zip(some, others, strict=True)
     )
+
+
+def results(stands_for: dict[Node, Node], found: dict[Node, T]) -> dict[Node, T]:
+    """What is known of the steps' results, told of the operations that they stand for."""
+    last: dict[Node, Node] = {}
+    for made, node in stands_for.items():
+        if node not in last or made.sequence > last[node].sequence:
+            last[node] = made
+    return {
+        node: found[made]
+        for node, made in last.items()
+        if made in found and made.shape == node.shape  # a result may be shared with another's
+    }
