@@ -93,9 +93,12 @@ class Vertex:
     id : int
         Position in ``Trace.vertices``: inputs before what is made of them.
     kind : {"op", "parameter", "input", "constant"}
-        A parameter is a leaf that wants a gradient; an input is an array without one.
+        A parameter is a leaf that wants a gradient. An input is what a module was called with,
+        whether it wants one or not, or any array that does not.
     name : str
-        Of the operation, or of the parameter in the model.
+        Of the operation; of the parameter or buffer in the model; of an input, what the module
+        that a person called names it, "key, value" where it was given as both. An array of no
+        name is called as the operation calls it, "b of positions".
     symbol, formula : str
         For an operation, from its definition.
     module : int or None

@@ -105,7 +105,16 @@ def _as_input(data: Trace, vertex: Vertex) -> Vertex:
     if vertex.kind != "op":
         return vertex
     where = "" if vertex.module is None else data.modules[vertex.module].path
-    outer, _, name = where.rpartition(".")
-    if name.isdigit():  # one of a list: a number alone says nothing
-        name = f"{outer.rpartition('.')[2]}.{name}".lstrip(".")
-    return replace(vertex, kind="input", name=name or vertex.symbol, heads=None)
+    return replace(vertex, kind="input", name=short_path(where) or vertex.symbol, heads=None)
+
+
+def short_path(path: str) -> str:
+    """The last part of a dotted name; of one in a list the last two: a number alone says nothing.
+
+    Examples
+    --------
+    >>> short_path("decoder.blocks.0.norm"), short_path("decoder.blocks.0")
+    ('norm', 'blocks.0')
+    """
+    outer, _, name = path.rpartition(".")
+    return f"{outer.rpartition('.')[2]}.{name}".lstrip(".") if name.isdigit() else name

@@ -14,8 +14,9 @@ from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Ver
 from .graph import Graph
 from .lanes import attention
 from .measure import norm, summary
+from .part import short_path
 from .regions import Region, by_head, head_axes, parameter_blocks, regions
-from .replay import Replay, replay
+from .replay import Replay, ancestors, replay
 from .shares import Shares, shares, through_reshapes
 from .unfold import results, unfold
 
@@ -97,9 +98,13 @@ def trace(
     seeds = _seeds(outputs, gradient)
     stands_for: dict[Node, Node] = {}
 
+    held = _held(outputs)
+
     def recorder(what: list[Tensor]) -> _Recorder:
         replayed = _timed(what, seeds) if record_time else replay(what, seeds)
-        return _Recorder(replayed, model, list(tokens or []), batch, elements)
+        made = _Recorder(replayed, model, list(tokens or []), batch, elements)
+        made.held = held
+        return made
 
     with _uncollected():
         steps = unfold(outputs, stands_for)
@@ -113,6 +118,13 @@ def trace(
             ran.axes |= results(stands_for, unfolded.axes)
             data.fused = ran.record(outputs, title)
         return Graph(data, steps)
+
+
+def _held(outputs: Sequence[Tensor]) -> set[int]:
+    """Tensors and arrays that a graph has held since it was made, by ``id``."""
+    sources = [source for node in ancestors(outputs) for source in node.inputs]
+    bases = [source.base for source in sources if isinstance(source, np.ndarray)]
+    return {id(one) for one in (*sources, *bases) if isinstance(one, Tensor | np.ndarray)}
 
 
 def _timed(outputs: Sequence[Tensor], seeds: Sequence[np.ndarray | None]) -> Replay:
@@ -219,6 +231,9 @@ class _Recorder:
         if model is not None:
             self.paths = {id(module._scope): path for path, module in model.named_modules()}
             self.names = {id(p): name for name, p in model.named_parameters()}
+            self.names |= {id(b.data): name for name, b in model.named_buffers()}
+        self.held: set[int] = set()  # what the graph has kept alive since it was made
+        self.given: dict[int, dict[int, str]] = {}  # by the outermost call around an operation
         self.modules: list[Module] = []
         self.frames: dict[int, int] = {}
         self.vertices: list[Vertex] = []
@@ -311,7 +326,8 @@ class _Recorder:
     def _node(self, node: Node) -> None:
         slots = [node.op.input_names[0 if node.op.variadic else i] for i in range(len(node.inputs))]
         sources = [
-            self._source(source, slot) for source, slot in zip(node.inputs, slots, strict=True)
+            self._source(source, slot, node.frame)
+            for source, slot in zip(node.inputs, slots, strict=True)
         ]
         value = self.replayed.values[node].data
         incoming = self.replayed.incoming.get(node)
@@ -355,7 +371,7 @@ class _Recorder:
                 flows = self.flows.get((node, i)), self.head_flows.get((node, i))
                 self.edges.append(Edge(source, number, slot, text, *flows))
 
-    def _source(self, source: Any, slot: str) -> int | None:
+    def _source(self, source: Any, slot: str, frame: Frame | None) -> int | None:
         """Number of the vertex of an input; leaves and constants get theirs when first met."""
         if not isinstance(source, Node | Tensor | np.ndarray | np.generic | bool | int | float):
             return None  # nothing, or an argument of a user's function that is no number
@@ -370,16 +386,18 @@ class _Recorder:
         if leaf:
             mine = self.replayed.leaves[id(source)].grad
             gradient = None if mine is None else mine.data
+        argument = None if scalar else self._argument(source, frame)
+        kind = "parameter" if leaf and argument is None else "constant" if scalar else "input"
         number = len(self.vertices)
         if not scalar:  # a number in the code is a new constant wherever it stands
             self.numbers[id(source)] = number
         self.vertices.append(
             Vertex(
                 id=number,
-                kind="parameter" if leaf else "constant" if scalar else "input",
-                name=self.names.get(
-                    id(source), LEAF if leaf else _short(array) if scalar else slot
-                ),
+                kind=kind,
+                name=argument
+                or self.names.get(id(source))
+                or (LEAF if leaf else _short(array) if scalar else self._slot(slot, frame)),
                 symbol="",
                 formula="",
                 module=None,
@@ -393,6 +411,26 @@ class _Recorder:
             )
         )
         return number
+
+    def _argument(self, source: Any, frame: Frame | None) -> str | None:
+        """What the module that a person called names it, if it was given to that."""
+        if frame is None or id(source) in self.names:
+            return None
+        while frame.outer is not None:
+            frame = frame.outer
+        if id(frame) not in self.given:
+            self.given[id(frame)] = {} if frame.given is None else frame.given.names()
+        known = self.given[id(frame)]
+        base = source.base if isinstance(source, np.ndarray) else None
+        ids = [id(one) for one in (source, base) if id(one) in self.held]  # it, or it is a view
+        return next((known[one] for one in ids if one in known), None)
+
+    def _slot(self, slot: str, frame: Frame | None) -> str:
+        """Name an array that has none: what the operation calls it, and where that ran."""
+        if len(slot) > 1 or frame is None:
+            return slot
+        path = self.paths.get(id(frame.scope), "")
+        return f"{slot} of {short_path(path) or frame.scope.kind}"
 
     def _whole(self, array: np.ndarray) -> list[float] | None:
         if array.size > self.elements:
