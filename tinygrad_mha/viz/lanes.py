@@ -132,7 +132,7 @@ def _lane(
     visible = _visible(node, head, axes[node], replayed, batch, shown.shape)
     length, keys = shown.shape
     size = -(-max(length, keys) // LARGEST_MAP)
-    rows, columns = labels(tokens, (length, keys), region.offset, size)
+    rows, columns = labels(tokens, (length, keys), region.offset, size, region.appended)
     return (
         Lane(
             head,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engine import Node
 from .measure import norm
-from .origins import Origin, offset, origin
+from .origins import Origin, appended, offset, origin
 from .replay import Replay
 
 #: What turns scores into weights.
@@ -45,6 +45,8 @@ class Region:
         How many there are.
     offset : int or None
         Which key stands where the first query does; None: no weights, or those of cross attention.
+    appended : int
+        How many keys stand behind those that were projected: a learned one, one of zeros.
     """
 
     merge: Node
@@ -56,6 +58,7 @@ class Region:
     weights: Node | None
     heads: int
     offset: int | None = None
+    appended: int = 0
 
     @cached_property
     def readers(self) -> dict[Node, list[int]]:
@@ -206,19 +209,24 @@ def _region(
     after = users.get(merge, [])
     combine = after[0] if len(after) == 1 and after[0].op.name == "linear" else None
     weights = next((node for node in ordered if node.op.name in WEIGHTS), None)
-    place = None
+    place, behind = None, 0
+    origins = [origin(split, axes[split], replayed) for split in begins]
     if weights is not None:
-        place = offset(_above(weights, begins, axes), *weights.shape[-2:])
+        scored = _above(weights, begins, axes)
+        place = offset(scored, *weights.shape[-2:])
+        source = origins[begins.index(scored[1])] if len(scored) == 2 else None
+        behind = 0 if source is None else appended(scored[1], source, weights.shape[-1])
     return Region(
         merge,
         combine,
         begins,
         projections,
-        [origin(split, axes[split], replayed) for split in begins],
+        origins,
         ordered,
         weights,
         begins[0].shape[axes[begins[0]]],
         place,
+        behind,
     )
 
 
