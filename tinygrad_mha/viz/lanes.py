@@ -40,7 +40,8 @@ def attention(
     if region.weights is not None:
         shape = region.weights.shape
         items = math.prod(shape[:-2]) // max(shape[axes[region.weights]], 1)
-        in_batch(batch, items)
+        if items:
+            in_batch(batch, items)
     heads = [alone(region, i, axes, replayed) for i in range(region.heads)]
     at_merge = replayed.incoming.get(region.merge)
     lanes, pooled_by = [], 1
@@ -119,7 +120,7 @@ def _lane(
 ) -> tuple[Lane, int]:
     """Measure one head's weights, of one batch item."""
     node = region.weights
-    if node is None:
+    if node is None or 0 in node.shape:  # nothing to show
         unknown: dict[str, float | None] = dict.fromkeys(NAMES)
         return Lane(
             head, [], [], [], [], **unknown, contribution=contribution, gradient=gradient,

@@ -11,9 +11,6 @@ from .regions import Region
 from .replay import Replay
 from .shares import WEIGHT, Shares, X
 
-#: Largest relative difference at which lanes hold.
-TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
-
 
 def prove(
     region: Region,
@@ -45,10 +42,11 @@ def prove(
         together = np.sum(contributions, axis=0)
         bias = replayed.value(region.combine.inputs[2])
         together = together if bias is None else together + bias
+    tolerance = 1e-9 if real.dtype == np.float64 else 2e-4
     gradient = None
     if region.output in replayed.incoming:
         gradient = _gradient_difference(region, alone, shares, axes, replayed)
-    return Proof(_difference(together, real), gradient, TOLERANCE[str(real.dtype)])
+    return Proof(_difference(together, real), gradient, tolerance)
 
 
 def _difference(found: np.ndarray, real: np.ndarray) -> float:

@@ -147,7 +147,8 @@ def by_head(
     elif node.op.name == "split_heads":
         heads = node.shape[axes[node]]
         # (..., T, h·p) → (..., T, h, p) → (h, ..., T, p)
-        parts = np.moveaxis(gradient.reshape(*gradient.shape[:-1], heads, -1), -2, 0)
+        p = node.shape[-1]
+        parts = np.moveaxis(gradient.reshape(*gradient.shape[:-1], heads, p), -2, 0)
     elif (node, which) in blocks:
         axis, heads = blocks[node, which]
         parts = np.stack(np.split(gradient, heads, axis))

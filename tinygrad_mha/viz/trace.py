@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Frame, Node, Step, Tensor
+from ..engine import Frame, Node, Step, Tensor, enable_grad
 from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
 from .lanes import attention
@@ -18,7 +18,7 @@ from .part import short_path
 from .regions import Region, by_head, head_axes, parameter_blocks, regions
 from .replay import Replay, ancestors, replay
 from .shares import Shares, shares, through_reshapes
-from .unfold import results, unfold
+from .unfold import results, thawed, unfold
 
 
 def trace(
@@ -44,7 +44,8 @@ def trace(
     output : Tensor, sequence of Tensor, or Module
         The result; the whole graph behind it is recorded. To see gradients, a loss. A module
         is called first, with what stands in the place of `model` as its input: a tensor, or
-        a tuple of all its inputs, or a dict of them by name.
+        a tuple of all its inputs, or a dict of them by name; it is recorded whole then, also
+        under ``no_grad()`` and where parameters are frozen.
     model : Module, optional
         Gives parameters and modules their names.
     tokens : sequence of str, optional
@@ -152,16 +153,19 @@ def _uncollected() -> Iterator[None]:
 
 
 def _call(model: Callable[..., Any], inputs: Any) -> list[Tensor]:
-    """Run a module; of what it returns, the tensors that have a graph."""
+    """Run a module, on the record in all its parts; of what it returns, what has a graph."""
     if inputs is None:
         raise TypeError(
             f"trace: output is a {type(model).__name__}: give its input after it, "
             "trace(model, x), or trace what it returns, trace(model(x), model)"
         )
-    if isinstance(inputs, dict):
-        found = model(**inputs)
-    else:
-        found = model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+    # what needs no gradient is not in a graph, nor are its heads
+    frozen = model.parameters() if hasattr(model, "parameters") else ()
+    with enable_grad(), thawed(frozen):
+        if isinstance(inputs, dict):
+            found = model(**inputs)
+        else:
+            found = model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
     tensors: list[Tensor] = []
     waiting = [found]
     while waiting:
@@ -190,7 +194,8 @@ def _tensors(output: Any) -> Sequence[Tensor]:
         if one.grad_fn is None:
             raise ValueError(
                 f"trace: {name} has no graph: nothing it was made of requires a gradient, or it "
-                "was made under no_grad()"
+                "was made under no_grad(); trace(model, x) calls the model on the record, "
+                "whatever is frozen"
             )
     return outputs
 
