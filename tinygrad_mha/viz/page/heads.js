@@ -38,7 +38,7 @@ function sentBack(lane) {
 }
 
 const allLanes = trace.attentions.flatMap((a) => a.lanes.map((l) => [a, l]));
-if (allLanes.some(([, l]) => sentBack(l) !== null)) COLUMNS.push(["gradient of its input", (a, l) => sentBack(l)]);
+if (allLanes.some(([, l]) => sentBack(l) !== null)) COLUMNS.push(["to its input", (a, l) => sentBack(l), (a, l) => element("span", { title: "norm of the gradient that this head sends back to what it reads" }, number(sentBack(l)))]);
 if (allLanes.some(([, l]) => typeof l.ablation === "number")) COLUMNS.push(["Δ loss if ablated", (a, l) => l.ablation]);
 
 function drawTable() {
