@@ -145,6 +145,12 @@ class Checkpoint(Function):
     """y = f(x), computed again in backward."""
 
     @staticmethod
+    def again(run: _Run, *sources: Tensor) -> tuple[tuple[Tensor, ...], int]:
+        """Run it on the record: what happens inside is seen in pictures."""
+        out, start = run.again()
+        return out if isinstance(out, tuple) else (out,), start
+
+    @staticmethod
     def forward(ctx: Any, run: _Run, *sources: Tensor) -> Any:
         """Return what the run gave, without its graph."""
         ctx.run = run

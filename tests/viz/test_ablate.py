@@ -177,3 +177,42 @@ def test_a_layer_that_has_no_path_says_so() -> None:
     graph = tm.viz.trace(mha(tm.randn(1, 3, 8)).sum(), model=mha)
     with pytest.raises(ValueError, match="layer is 'foo'; the heads here have no path; a number"):
         graph.ablate("foo", 0)
+
+
+@pytest.mark.parametrize("path", ["blocks.1", "blocks.1.attention", "blocks"])
+def test_a_part_is_ablated_in_the_whole(path: str) -> None:
+    gpt = tm.nn.GPT(5, 4, embed_dim=4, num_heads=2, num_layers=3)
+    graph = tm.viz.trace((gpt(tm.tensor([[1, 2, 3]])) ** 2).mean(), model=gpt)
+    if path == "blocks":
+        with pytest.raises(ValueError, match="no module of that name ran"):
+            graph.part(path)
+        return
+    part = graph.part(path)
+    rows = part.ablate()
+    expected = graph.ablate("blocks.1.attention")
+    assert [row.change for row in rows] == [row.change for row in expected]
+    assert [(row.attention, row.layer, row.head) for row in rows] == [
+        (0, "blocks.1.attention", 0),
+        (0, "blocks.1.attention", 1),
+    ]
+    assert [lane.ablation for lane in part.heads[0].lanes] == [row.change for row in rows]
+    assert part.ablate("blocks.1.attention", 1)[0].without == rows[1].without
+    inner = part.part("blocks.1.attention").ablate(0, 0)
+    assert inner[0].change == rows[0].change
+    assert "loss without" in part.table()
+
+
+def test_a_part_of_what_was_loaded_says_what_to_do() -> None:
+    gpt = tm.nn.GPT(5, 4, embed_dim=4, num_heads=2, num_layers=2)
+    graph = tm.viz.trace(gpt(tm.tensor([[1, 2, 3]])).sum(), model=gpt)
+    loaded = tm.viz.Graph.from_json(graph.to_json())
+    for one in (loaded, loaded.part("blocks.1")):
+        with pytest.raises(ValueError, match=r"data alone, .*call it, and trace what it returns"):
+            one.ablate()
+
+
+def test_a_part_without_heads_has_nothing_to_ablate() -> None:
+    gpt = tm.nn.GPT(5, 4, embed_dim=4, num_heads=2, num_layers=2)
+    graph = tm.viz.trace(gpt(tm.tensor([[1, 2, 3]])).sum(), model=gpt)
+    with pytest.raises(ValueError, match="no heads"):
+        graph.part("blocks.1.mlp").ablate()

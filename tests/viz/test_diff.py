@@ -97,7 +97,11 @@ def test_a_head_switched_off(gpt: Any) -> None:
     gates[1, 0] = 0
     diff = traced(gpt).diff(traced(gpt, head_mask=gates), names=("on", "off"))
     assert not of(diff, "removed")
-    assert set(of(diff, "added")) <= {"mul", "b", "reshape"}  # the gates, and nothing else
+    assert set(of(diff, "added")) <= {
+        "mul",
+        "b of attention",
+        "reshape",
+    }  # the gates, and nothing else
     first, second = (head for head in diff.heads if head.layer == "blocks.1.attention")
     assert first.after is not None
     assert first.after.contribution == 0.0

@@ -236,14 +236,12 @@ def test_a_lane_is_what_the_formula_says() -> None:
 def test_a_false_lane_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     mha = tm.nn.MultiHeadAttention(8, 2)
     loss = weighted(mha(tm.randn(1, 3, 8, requires_grad=True)))
-    real = lanes_module._cut
-    monkeypatch.setattr(lanes_module, "_cut", lambda a, axis, i: real(a, axis, 0))
-    right = lanes_module._alone
+    right = lanes_module.alone
 
     def wrong(region: Any, head: int, axes: Any, replayed: Any) -> Any:
         return right(region, 0, axes, replayed)
 
-    monkeypatch.setattr(lanes_module, "_alone", wrong)
+    monkeypatch.setattr(lanes_module, "alone", wrong)
     graph = tm.viz.trace(loss, model=mha)
     assert not graph.heads[0].proof.holds
     assert "DO NOT ADD UP" in graph.to_dot()
@@ -307,6 +305,47 @@ def test_queries_stand_behind_what_a_cache_remembers(
         assert lane.to_self == pytest.approx(head[i, past + i].mean(), abs=1e-6)
         assert lane.to_previous == pytest.approx(head[before, past + before - 1].mean(), abs=1e-6)
         assert lane.to_first == pytest.approx(head[:, 0].mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"add_bias_kv": True}, {"num_kv_heads": 1}])
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_a_cache_remembers_was_projected_by_the_same_matrix(
+    options: dict[str, Any], kept: bool
+) -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2, **options)
+    x, cache = tm.randn(1, 5, 8, requires_grad=True), tm.nn.KeyValueCache()
+    with tm.autograd.set_grad_enabled(kept):  # a cache may keep its graph
+        mha(x[:, :3], cache=cache, is_causal=True)
+    graph = tm.viz.trace(weighted(mha(x[:, 3:], cache=cache, is_causal=True)), model=mha)
+    check(graph, 2)
+    assert graph.heads[0].projections == ["W_q", "W_k", "W_v"]
+    assert len(set(graph.heads[0].sources)) == 1
+    assert all(lane.sourced[0] for lane in graph.heads[0].lanes)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+@pytest.mark.parametrize("form", ["self", "across", "cache"])
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [({}, 0), ({"add_bias_kv": True}, 1), ({"add_zero_attn": True}, 1),
+     ({"add_bias_kv": True, "add_zero_attn": True}, 2)],
+)  # fmt: skip
+def test_keys_of_no_token_are_labelled_apart(
+    options: dict[str, Any], count: int, form: str, kv_heads: int
+) -> None:
+    mha = tm.nn.MultiHeadAttention(8, 2, num_kv_heads=kv_heads, **options)
+    x, cache = tm.randn(1, 4, 8), tm.nn.KeyValueCache()
+    if form == "cache":
+        with tm.no_grad():
+            mha(x[:, :2], cache=cache, is_causal=True)
+        out = mha(x[:, 2:], cache=cache, is_causal=True)
+    else:
+        out = mha(x if form == "self" else tm.randn(1, 3, 8), x)
+    (attention,) = tm.viz.trace(out.sum(), model=mha, tokens=list("abcd")).heads
+    for lane in attention.lanes:
+        assert lane.columns == [*"abcd", "+1", "+2"][: 4 + count]
+        if form == "self":
+            assert lane.rows == list("abcd")
 
 
 @pytest.mark.parametrize(("length", "keys"), [(3, 5), (5, 3), (4, 4)])

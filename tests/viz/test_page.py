@@ -11,6 +11,8 @@ import pytest
 
 import tinygrad_mha as tm
 
+from .test_lanes import Own
+
 TOKENS = ["The", " ", "cat", "</script>", "\u202esat", "on"]
 WIDE = {"viewport": {"width": 1500, "height": 1000}}
 
@@ -273,7 +275,31 @@ def test_what_all_heads_share_has_the_gradient_of_all(
     assert len(trunk) == 1
     assert trunk[0].startswith("norm of the gradient ")
     assert len(forks) == 2
-    assert all(words.startswith("gradient: not known per head; norm for all") for words in forks)
+    lanes = graphs["gpt"].heads[0].lanes
+    assert forks == [f"norm of the gradient {_three(lane.sourced[0])}" for lane in lanes]
+    assert page.locator("#world .edge.together").count() == 0
+    assert "not known per head" not in page.locator("#legend").inner_text()
+
+
+def _three(norm: float | None) -> str:
+    """Three digits, as JavaScript writes them."""
+    return str(float(f"{norm:.3g}"))
+
+
+def test_what_others_use_too_is_not_known_per_head(visit: Any, tmp_path: Path) -> None:
+    class Reused(Own):
+        def forward(self, x: tm.Tensor) -> tm.Tensor:
+            keys = self.k(x)
+            q, k, v = (tm.nn.functional.split_heads(y, 2) for y in (self.q(x), keys, self.v(x)))
+            out = tm.nn.functional.scaled_dot_product_attention(q, k, v)
+            return self.o(tm.nn.functional.merge_heads(out)) + keys
+
+    model = Reused(8, 2)
+    x = tm.randn(1, 3, 8, requires_grad=True)
+    graph = tm.viz.trace((model(x) ** 2).sum(), model)
+    assert graph.heads[0].proof.holds
+    page = visit(graph.save(tmp_path / "g.html"))
+    page.check("#gradients")
     assert page.locator("#world .edge.together").count() > 0
     assert "not known per head" in page.locator("#legend").inner_text()
     page.uncheck("#lanes")

@@ -29,6 +29,9 @@ def several() -> dict[str, tm.viz.Graph]:
         "no gradient": tm.viz.trace(pair, tm.randn(2, 3, 8)),
         "nan": tm.viz.trace((x * x).sum()),
         "no elements": tm.viz.trace(tm.zeros(0, 3, requires_grad=True) * 2.0),
+        "fused": tm.viz.trace(
+            tm.nn.MultiHeadAttention(8, 2), (tm.randn(1, 3, 8), tm.randn(1, 2, 8))
+        ),
         "two outputs": tm.viz.trace([x.sum(), x * 2.0]),
         "hostile": tm.viz.trace(x * 1.0, title="\ud800</script>\x00", tokens=["\u202e"] * 3),
     }
@@ -45,6 +48,8 @@ def test_a_trace_keeps_to_the_schema_and_can_be_read_back(name: str, tmp_path: P
     if "nan" not in text:  # which is not equal to itself
         assert again.data == graph.data
     assert again.to_dot() == graph.to_dot()
+    assert again.to_dot(heads="fused") == graph.to_dot(heads="fused")
+    assert (again.data.fused is None) == (graph.data.fused is None) == (again.fused is again.data)
 
 
 def test_the_schema_knows_every_field_and_no_other() -> None:
@@ -80,6 +85,7 @@ def broken(*path: Any, value: Any) -> str:
         (lambda: broken("edges", 0, value={"source": 1}), r"edges\[0\] lacks"),
         (lambda: broken("edges", 0, "target", value=10**6), "a vertex that it does not have"),
         (lambda: broken("vertices", 3, "module", value=99), r"vertices\[3\] has a wrong"),
+        (lambda: broken("fused", "edges", 0, "target", value=10**6), "a vertex that it does not"),
         (lambda: broken("attentions", 0, "proof", "output", value=None), "proof.output is None"),
     ],
 )

@@ -24,7 +24,7 @@ from .modes import (
     record_origin,
     set_grad_enabled,
 )
-from .node import Frame, Node, Scope
+from .node import Frame, Given, Node, Scope
 from .op import REGISTRY, Op, Sample, op
 from .tensor import Tensor, tensor
 
@@ -33,6 +33,7 @@ __all__ = [
     "Flow",
     "Frame",
     "Function",
+    "Given",
     "Handle",
     "Node",
     "Op",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import zlib
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -38,13 +38,46 @@ class Scope:
 
 
 class Frame:
-    """One call of one module, and the call around it."""
+    """One call of one module, and the call around it.
 
-    __slots__ = ("outer", "scope")
+    Attributes
+    ----------
+    scope : Scope
+        The module's tag.
+    outer : Frame or None
+        The call around it.
+    given : Given or None
+        What the call was given, where no other is around it and a graph is recorded.
+    """
+
+    __slots__ = ("given", "outer", "scope")
 
     def __init__(self, scope: Scope, outer: Frame | None) -> None:
         self.scope = scope
         self.outer = outer
+        self.given: Given | None = None
+
+
+class Given(NamedTuple):
+    """The arguments of a call, by ``id``: whoever keeps a graph does not keep them.
+
+    An operation that ran during the call and uses one of them still holds it, and what else it
+    holds was alive at the same time; so for such an operation equal ids mean the same object.
+    """
+
+    code: CodeType | None  # of forward; the method itself would hold the module
+    positional: list[tuple[int, int]]  # of a tensor and of its array; 0: not a tensor
+    named: dict[str, tuple[int, int]]
+
+    def names(self) -> dict[int, str]:
+        """For the ``id`` of each tensor, and of its array, the name that forward has for it."""
+        known = () if self.code is None else self.code.co_varnames[: self.code.co_argcount]
+        known = known[1:] if known[:1] == ("self",) else known
+        found: dict[int, list[str]] = {}
+        for name, ids in (*zip(known, self.positional, strict=False), *self.named.items()):
+            for one in ids:
+                found.setdefault(one, []).append(name)
+        return {one: ", ".join(names) for one, names in found.items() if one}
 
 
 class Node:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..engine import Frame, Handle, Scope, Tensor, touch
+from ..engine import Frame, Given, Handle, Scope, Tensor, touch
 from ..engine.modes import thread
 from ..engine.op import plain
 from . import torch_layout
@@ -107,7 +107,16 @@ class Module:
         """Run :meth:`forward`, with this module as the scope of what runs in it."""
         modes = thread.modes
         outer = modes.frame
-        modes.frame = Frame(self._scope, outer)  # type: ignore[attr-defined]
+        modes.frame = frame = Frame(self._scope, outer)  # type: ignore[attr-defined]
+        if outer is None and modes.grad_enabled:
+            frame.given = Given(
+                getattr(self.forward, "__code__", None),
+                [(id(x), id(x.data)) if isinstance(x, Tensor) else (0, 0) for x in args],
+                {
+                    name: (id(x), id(x.data)) if isinstance(x, Tensor) else (0, 0)
+                    for name, x in kwargs.items()
+                },
+            )
         try:
             if self._hooks is not None:
                 return self._hooks.call(self, args, kwargs)

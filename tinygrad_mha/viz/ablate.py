@@ -18,8 +18,8 @@ import numpy as np
 
 from ..engine import Node, Tensor, no_grad
 from .data import Trace
-from .lanes import head_axes, regions
 from .measure import summary
+from .regions import head_axes, regions
 from .replay import call, replay
 from .table import aligned
 from .text import visible
@@ -143,16 +143,25 @@ class Ablations(Sequence[Ablation]):
 
 
 def ablate(
-    data: Trace, source: Sequence[Tensor], layer: int | str | None = None, head: int | None = None
+    data: Trace,
+    whole: Trace,
+    source: Sequence[Tensor],
+    places: Sequence[int],
+    layer: int | str | None = None,
+    head: int | None = None,
 ) -> Ablations:
     """Take heads away, one at a time; the figures go into the trace's lanes too.
 
     Parameters
     ----------
     data : Trace
+        Whose heads are taken away: all that was recorded, or a part of it.
+    whole : Trace
         What was recorded of `source`.
     source : sequence of Tensor
         The traced outputs, with their graph.
+    places : sequence of int
+        For each attention of `data`, its position in `whole`.
     layer, head
         As in :meth:`Graph.ablate`.
 
@@ -169,22 +178,24 @@ def ablate(
     replayed = replay(source, [None] * len(source))
     nodes = replayed.nodes
     values: dict[Node, Tensor] = {node: value.detach() for node, value in replayed.values.items()}
-    whole = _outputs(source, values)
-    _unchanged(data, whole)
+    before = _outputs(source, values)
+    _unchanged(whole, before)
     merges = [region.merge for region in regions(replayed, head_axes(replayed))]
-    number = next((i for i, one in enumerate(whole) if one.size == 1), None)
+    number = next((i for i, one in enumerate(before) if one.size == 1), None)
     rows = []
     for position in chosen:
         attention = data.attentions[position]
         for lane in _lanes(attention.lanes, head, position):
-            without = _outputs(source, _without(nodes, values, merges[position], lane.head))
+            merge = merges[places[position]]
+            without = _outputs(source, _without(nodes, values, merge, lane.head))
             row = Ablation(
                 position,
                 "" if attention.module is None else data.modules[attention.module].path,
                 lane.head,
-                None if number is None else whole[number].item(),
+                None if number is None else before[number].item(),
                 None if number is None else without[number].item(),
-                _norm([a - b for a, b in zip(without, whole, strict=True)]) / (_norm(whole) or 1.0),
+                _norm([a - b for a, b in zip(without, before, strict=True)])
+                / (_norm(before) or 1.0),
                 without,
             )
             lane.ablation = row.change

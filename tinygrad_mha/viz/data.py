@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 #: Of the JSON form.
-VERSION = 3
+VERSION = 4
 
 #: Name of a tensor that wants a gradient and is no parameter of the model.
 LEAF = "leaf"
@@ -93,9 +93,12 @@ class Vertex:
     id : int
         Position in ``Trace.vertices``: inputs before what is made of them.
     kind : {"op", "parameter", "input", "constant"}
-        A parameter is a leaf that wants a gradient; an input is an array without one.
+        A parameter is a leaf that wants a gradient. An input is what a module was called with,
+        whether it wants one or not, or any array that does not.
     name : str
-        Of the operation, or of the parameter in the model.
+        Of the operation; of the parameter or buffer in the model; of an input, what the module
+        that a person called names it, "key, value" where it was given as both. An array of no
+        name is called as the operation calls it, "b of positions".
     symbol, formula : str
         For an operation, from its definition.
     module : int or None
@@ -161,8 +164,8 @@ class Edge:
     gradient : float or None
         Norm of what flowed back; None: not computed.
     head_gradients : list of float or None
-        Of each head's part of it, where the value has heads, or is a parameter or an input of a
-        linear map that is cut into one block a head; None: it is not, or not computed.
+        Of each head's part of it, where the value has heads, or is what a projection of the heads
+        reads, or a parameter of one; None: it is of no head, or not computed.
     """
 
     source: int
@@ -229,6 +232,10 @@ class Lane:
     projected, staged : list of float or None
         As `gradient`, for what each of the region's projections, and each of its stages, gives this
         head; in the order of ``Attention.projections`` and ``stages``.
+    sourced : list of float or None
+        Norm of this head's part of the gradient of each value that the projections read,
+        dqᵢ · Wᵢ^(q) + dkᵢ · Wᵢ^(k) + dvᵢ · Wᵢ^(v) where one is read by all three; in the order of
+        ``Attention.sources``, without repeats. None: not computed.
     ablation : float or None
         By how much the traced loss rises without the head, in a run of its own; None: not
         asked for, see :meth:`Graph.ablate`.
@@ -249,6 +256,7 @@ class Lane:
     blocks: list[int]
     projected: list[float | None]
     staged: list[float | None]
+    sourced: list[float | None]
     ablation: float | None = None
 
 
@@ -370,6 +378,10 @@ class Trace:
         In the engine's order; empty where no gradient was computed.
     outputs : list of int
         Vertex ids, in the order in which the tensors were given.
+    fused : Trace or None
+        The same computation as it ran, where operations ran that do the work of several: those
+        stand in `vertices` as the steps that they are made of. The heads are an axis there, and
+        have no lanes. None: nothing was fused, what ran is what stands here.
     """
 
     title: str
@@ -380,6 +392,7 @@ class Trace:
     attentions: list[Attention]
     steps: list[BackwardStep]
     outputs: list[int]
+    fused: Trace | None = None
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from .data import Attention, Lane, Trace
 from .head_measures import measures
-from .lanes import WEIGHTS
 from .match import calls
+from .regions import WEIGHTS
 
 #: Of a head, in the order in which they are shown: field of a Lane, and what it is called.
 MEASURES = (
@@ -127,6 +127,7 @@ def _one_by_one(data: Trace, path: str, like: list[Lane], item: int) -> list[Lan
                 blocks=[],
                 projected=[],
                 staged=[],
+                sourced=[],
             )
         )
     return lanes

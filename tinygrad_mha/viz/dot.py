@@ -220,7 +220,7 @@ class Drawing:
         if value is not None and (value.nans or value.infinities):
             details.append(f"{value.nans} NaN, {value.infinities} ∞")
         details += [label(f"with {', '.join(constants)}")] if constants else []
-        if vertex.gradient is not None and vertex.kind != "input" and not self._terse:
+        if vertex.gradient is not None and not self._terse:
             details.append(f"‖∇‖ {words(norm_of(vertex.gradient))}")
         if vertex.seconds is not None:
             details.append(seconds(vertex.seconds))

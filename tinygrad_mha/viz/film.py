@@ -19,7 +19,7 @@ import numpy as np
 from ..engine import Node, Tensor, enable_grad
 from .data import finite
 from .head_measures import NAMES, in_batch, labels, measures, pool
-from .lanes import Region, head_axes, regions
+from .regions import Region, head_axes, regions
 from .replay import Replay, replay
 from .template import asset, fill, in_script
 from .text import label

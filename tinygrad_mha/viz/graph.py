@@ -27,23 +27,33 @@ class Graph:
     ----------
     data : Trace
         The computation as plain data, fused operations in the steps that they stand for.
-    fused : Trace, optional
-        The same with the fused operations as they ran, where there are such.
     source : sequence of Tensor, optional
         The traced outputs, in such steps. Their graph can be run again, which :meth:`ablate` does.
+    within : (Graph, list of int), optional
+        The graph that this one is a part of, and where its heads stand there.
 
     Attributes
     ----------
-    data, fused : Trace
+    data : Trace
+    fused : Trace
+        The same with the fused operations as they ran; `data` itself where there are none.
     source : sequence of Tensor or None
     heads : list of Attention
         Every multi-head attention, each with its lanes and their proof.
     """
 
     def __init__(
-        self, data: Trace, fused: Trace | None = None, source: Sequence[Tensor] | None = None
+        self,
+        data: Trace,
+        source: Sequence[Tensor] | None = None,
+        within: tuple[Graph, list[int]] | None = None,
     ) -> None:
-        self.data, self.fused, self.source = data, fused or data, source
+        self.data, self.source, self.within = data, source, within
+
+    @property
+    def fused(self) -> Trace:
+        """The computation as it ran, with fused operations as one each."""
+        return self.data.fused or self.data
 
     @property
     def heads(self) -> list[Attention]:
@@ -132,10 +142,9 @@ class Graph:
         >>> len(graph.heads), len(graph.part("blocks.1").heads)
         (2, 1)
         """
-        from .part import part
+        from .part import heads_in, part
 
-        fused = None if self.fused is self.data else part(self.fused, module)
-        return Graph(part(self.data, module), fused)
+        return Graph(part(self.data, module), within=(self, heads_in(self.data, module)))
 
     def to_json(self) -> str:
         """Write the trace as JSON; the same trace gives the same bytes."""
@@ -232,7 +241,8 @@ class Graph:
         A head's part of what is merged is set to 0, as a gate of 0 does
         (``MultiHeadAttention``'s ``head_mask``); then everything downstream is computed anew.
         What dropout dropped in the traced run is dropped again, so that all differences are
-        the head's. The changes in the loss also become part of the trace (``Lane.ablation``).
+        the head's. Of a :meth:`part`, the whole model is run, and it is its loss that changes.
+        The changes in the loss also become part of the trace (``Lane.ablation``).
 
         Parameters
         ----------
@@ -250,8 +260,8 @@ class Graph:
         Raises
         ------
         ValueError
-            The graph has no heads, no layer of this name, or was not made by ``trace``; or
-            the parameters have changed since.
+            The graph has no heads, no layer of this name, or was not made by ``trace`` but
+            loaded; or the parameters have changed since.
         IndexError
             There is no such layer or head.
 
@@ -268,11 +278,16 @@ class Graph:
         """
         from .ablate import ablate
 
-        if self.source is None:
+        whole, places = self, list(range(len(self.heads)))
+        while whole.within is not None:  # of a part, all that it is a part of is run
+            whole, there = whole.within
+            places = [there[i] for i in places]
+        if whole.source is None:
             raise ValueError(
-                "ablate: this graph is data alone, and cannot be run again; trace the output anew"
+                "ablate: this graph is data alone, as one that was loaded is, and cannot be run "
+                "again; load the model's weights, call it, and trace what it returns"
             )
-        return ablate(self.data, self.source, layer, head)
+        return ablate(self.data, whole.data, whole.source, places, layer, head)
 
     def diff(
         self,
@@ -313,7 +328,7 @@ class Graph:
         >>> half = tm.viz.trace(mha(x, head_mask=[1.0, 0.0]).sum(), model=mha)
         >>> diff = whole.diff(half, names=("both heads", "head 1 alone"))
         >>> [change.name for change in diff.changes if change.state == "added"]
-        ['b', 'mul']
+        ['b of MultiHeadAttention', 'mul']
         """
         from .diff import diff
 

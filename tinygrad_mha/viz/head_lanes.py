@@ -93,7 +93,7 @@ class HeadLanes:
             first, last = self._lane(graph, lane)
             colour = self._colour(lane.head)
             self._arrow(
-                graph, f"{self.key}_in:l{lane.head}:s", f"{first}:t:n", together(lane.projected),
+                graph, f"{self.key}_in:l{lane.head}:s", f"{first}:t:n", together(lane.sourced),
                 color=colour, penwidth="0.9", weight="50",
             )  # fmt: skip
             wide = 0.6 + 2.6 * lane.contribution / top
@@ -103,7 +103,7 @@ class HeadLanes:
             )  # fmt: skip
         if self.rest and not self.picture.narrow:
             self._strip(graph)
-            sent = together(g for lane in self.rest for g in lane.projected)
+            sent = together(g for lane in self.rest for g in lane.sourced)
             strip = f"{self.key}_rest"
             # beside the maps, which are as high
             below = {"minlen": str(2 + bool(self.before)), "weight": "60"}

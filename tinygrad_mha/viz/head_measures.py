@@ -75,7 +75,7 @@ def pool(numbers: Any, size: int) -> np.ndarray:
 
 
 def labels(
-    tokens: list[str], shape: tuple[int, int], offset: int | None, size: int
+    tokens: list[str], shape: tuple[int, int], offset: int | None, size: int, appended: int = 0
 ) -> tuple[list[str], list[str]]:
     """Labels of a map's queries and keys, or of groups of `size` of them.
 
@@ -89,6 +89,8 @@ def labels(
         As for :func:`measures`.
     size : int
         How many positions share a label.
+    appended : int, default 0
+        How many of the keys are no token's, and stand behind all that are.
 
     Examples
     --------
@@ -96,13 +98,15 @@ def labels(
     (['c'], ['a', 'b', 'c'])
     >>> labels(["a", "b", "c"], (2, 3), None, 1)
     (['0', '1'], ['a', 'b', 'c'])
+    >>> labels(["a", "b"], (2, 4), 0, 1, appended=2)
+    (['a', 'b'], ['a', 'b', '+1', '+2'])
     """
     length, keys = shape
     start = offset or 0
     queries = [str(start + i) for i in range(length)]
-    named = [str(i) for i in range(keys)]
-    if len(tokens) == keys:
-        named = tokens
+    of_tokens = keys - appended
+    named = tokens if len(tokens) == of_tokens else [str(i) for i in range(of_tokens)]
+    named = [*named, *(f"+{i}" for i in range(1, appended + 1))]
     if len(tokens) in (length, start + length):
         queries = tokens[-length:]
     return _grouped(queries, size), _grouped(named, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 from .data import Trace
@@ -59,7 +60,7 @@ def page(data: Trace, theme: str = "system") -> str:
         "title": label(data.title, 200),
         "style": source("page.css"),
         # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
-        "data": packed(data).replace("<", "\\u003c"),
+        "data": packed(replace(data, fused=None)).replace("<", "\\u003c"),
         "script": script(),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))

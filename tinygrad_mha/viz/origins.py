@@ -58,10 +58,27 @@ def origin(split: Node, axis: int, replayed: Replay) -> Origin | None:
         elif node.op.name in _MOVES and node not in between:
             between.append(node)
             waiting.extend(node.inputs)
-    if len(set(projections)) != 1:
+    # a cache that keeps its graph holds what the same weight made of earlier tokens
+    if len({id(_unshaped(projection.inputs[1])) for projection in projections}) != 1:
         return None
-    blocks = _blocks(replayed.values[split].data, axis, replayed.values[projections[0]].data)
-    return None if blocks is None else Origin(projections[0], blocks, between)
+    newest = max(projections, key=lambda node: node.sequence)
+    rows = {0} | {start for read, start in _starts(split) if read is newest.inputs[0]}
+    blocks = _blocks(replayed.values[split].data, axis, replayed.values[newest].data, rows)
+    return None if blocks is None else Origin(newest, blocks, between)
+
+
+def _unshaped(source: Any) -> Any:
+    """A parameter, looked for through what only gives it another shape."""
+    while isinstance(source, Node) and source.op.name in ("reshape", "transpose"):
+        source = source.inputs[0]
+    return source
+
+
+def appended(keys: Node, source: Origin, count: int) -> int:
+    """How many of `count` keys a module appended behind those that it projected."""
+    read = source.projection.inputs[0]
+    ends = [start + read.shape[-2] for one, start in _starts(keys) if one is read]
+    return max(count - max(ends), 0) if ends else 0
 
 
 def offset(splits: list[Node], length: int, keys: int) -> int | None:
@@ -116,8 +133,10 @@ def _starts(split: Node) -> list[tuple[Any, int]]:
     return found
 
 
-def _blocks(split: np.ndarray, axis: int, projected: np.ndarray) -> list[int] | None:
-    """Find each head's numbers among the columns of what was projected."""
+def _blocks(
+    split: np.ndarray, axis: int, projected: np.ndarray, rows: set[int]
+) -> list[int] | None:
+    """Find each head's numbers among the columns of what was projected; it may begin at `rows`."""
     heads, (*_, p) = split.shape[axis], split.shape
     each = np.moveaxis(split, axis, 0)  # (h, ..., S, p)
     length = projected.shape[-2]
@@ -126,7 +145,7 @@ def _blocks(split: np.ndarray, axis: int, projected: np.ndarray) -> list[int] | 
     def same(head: int, block: int) -> bool:
         columns = projected[..., block * p : (block + 1) * p]
         # appended keys stand behind, those of a cache before
-        found = (each[head][..., :length, :], each[head][..., -length:, :])
+        found = (each[head][..., start : start + length, :] for start in sorted(rows))
         return any(np.array_equal(part, columns, equal_nan=True) for part in found)
 
     for start in range(count):

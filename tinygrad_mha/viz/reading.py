@@ -108,6 +108,8 @@ def _types(kind: Any) -> dict[str, Any]:
 
 def _check_numbers(trace: Trace) -> None:
     """Every id is a position that exists: a picture may rely on it."""
+    if trace.fused is not None:
+        _check_numbers(trace.fused)
     vertices, modules = range(len(trace.vertices)), range(len(trace.modules))
     for i, vertex in enumerate(trace.vertices):
         if vertex.id != i or not (vertex.module is None or vertex.module in modules):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -41,6 +42,8 @@ class Replay:
         How long each original node's operation took this time; empty unless asked for.
     step_seconds : list of float
         The same for each of `steps`.
+    seeds : dict of Node to ndarray
+        Where the backward pass began, and with what.
     """
 
     nodes: list[Node]
@@ -52,6 +55,26 @@ class Replay:
     saved: dict[Node, list[tuple[str, np.ndarray]]]
     seconds: dict[Node, float]
     step_seconds: list[float]
+    seeds: dict[Node, np.ndarray]
+
+    @cached_property
+    def users(self) -> dict[Node, list[Node]]:
+        """Who uses each original node's value, once for each input that it is."""
+        found: dict[Node, list[Node]] = {}
+        for node in self.nodes:
+            for source in node.inputs:
+                if isinstance(source, Node):
+                    found.setdefault(source, []).append(node)
+        return found
+
+    @cached_property
+    def flows(self) -> dict[tuple[Node, int], np.ndarray]:
+        """What flowed back from each original node to each of its inputs that wanted it."""
+        return {
+            (self.original[step.node], which): np.asarray(flow.gradient)
+            for step in self.steps
+            for which, flow in zip(step.node.wanted, step.flows, strict=True)
+        }
 
     def value(self, source: Any) -> Any:
         """Return the array behind an entry of ``Node.inputs``."""
@@ -125,7 +148,13 @@ def replay(
             walked.append(step)
             begin = perf_counter()
     incoming = {original[step.node]: step.incoming for step in walked}
-    return Replay(nodes, values, leaves, walked, incoming, original, saved, seconds, step_seconds)
+    begun: dict[Node, np.ndarray] = {}
+    for output, seed in zip(outputs, seeds, strict=True):
+        if seed is not None and output.grad_fn is not None:
+            begun[output.grad_fn] = begun.get(output.grad_fn, 0) + seed  # may be given twice
+    return Replay(
+        nodes, values, leaves, walked, incoming, original, saved, seconds, step_seconds, begun
+    )
 
 
 def _arrays(node: Node) -> list[tuple[str, np.ndarray]]:

@@ -146,11 +146,13 @@ def _first_of_alike(data: Trace) -> dict[int, int]:
 def _open_modules(data: Trace, chains: list[list[int]], first: dict[int, int]) -> set[int]:
     """Modules drawn as frames: those around attention, or all of a small graph."""
     operations = sum(v.kind == "op" for v in data.vertices)
-    if not data.attentions:
+    around = [a.module for a in data.attentions]
+    around = around or list(dict.fromkeys(v.module for v in data.vertices if v.heads))
+    if not around:
         return set(range(len(data.modules))) if operations <= READABLE else set()
     found: set[int] = set()
-    for attention in data.attentions:
-        chain = [] if attention.module is None else chains[attention.module]
+    for module in around:
+        chain = [] if module is None else chains[module]
         if all(first.get(m, m) == m for m in chain):
             found.update(chain)
     return found

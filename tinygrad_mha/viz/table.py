@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 from .data import Trace, Vertex
-from .flow import norm_of
+from .flow import norm_of, together
 from .text import bytes_, fixed, seconds
 
 #: The widest that a column may be, by its title; the formula stands last and may run on.
@@ -65,14 +65,17 @@ def table(data: Trace, *, whole: bool = False) -> str:
         name = _cut(_visible(where), WIDEST["module"], front=True) or "attention"
         lines.append(f"\n{name}: {attention.proof.words()}")
         ablated = any(lane.ablation is not None for lane in attention.lanes)
+        sent = any(norm is not None for lane in attention.lanes for norm in lane.sourced)
         lines.append(
             "head  index  entropy  peak  to self  previous  first  ‖contribution‖  ‖gradient‖"
+            + "  ‖∇ of input‖" * sent
             + "  loss without" * ablated
         )
         lines += [
             f"{lane.head + 1:>4}  {lane.head:>5}  {fixed(lane.entropy):>7}  {fixed(lane.peak):>4}  "
             f"{fixed(lane.to_self):>7}  {fixed(lane.to_previous):>8}  {fixed(lane.to_first):>5}  "
             f"{lane.contribution:14.3g}  {_norm(lane.gradient):>10}"
+            + (f"  {_norm(together(lane.sourced)):>12}" if sent else "")
             + (f"  {_signed(lane.ablation):>12}" if ablated else "")
             for lane in attention.lanes
         ]

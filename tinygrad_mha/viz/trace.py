@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Frame, Node, Step, Tensor
+from ..engine import Frame, Node, Step, Tensor, enable_grad
 from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
-from .lanes import Region, attention, by_head, head_axes, parameter_blocks, regions
+from .lanes import attention
 from .measure import norm, summary
-from .replay import Replay, replay
-from .unfold import unfold
+from .part import short_path
+from .regions import Region, by_head, head_axes, parameter_blocks, regions
+from .replay import Replay, ancestors, replay
+from .shares import Shares, shares, through_reshapes
+from .unfold import results, thawed, unfold
 
 
 def trace(
@@ -41,7 +44,8 @@ def trace(
     output : Tensor, sequence of Tensor, or Module
         The result; the whole graph behind it is recorded. To see gradients, a loss. A module
         is called first, with what stands in the place of `model` as its input: a tensor, or
-        a tuple of all its inputs, or a dict of them by name.
+        a tuple of all its inputs, or a dict of them by name; it is recorded whole then, also
+        under ``no_grad()`` and where parameters are frozen.
     model : Module, optional
         Gives parameters and modules their names.
     tokens : sequence of str, optional
@@ -95,18 +99,33 @@ def trace(
     seeds = _seeds(outputs, gradient)
     stands_for: dict[Node, Node] = {}
 
-    def record(what: list[Tensor]) -> Trace:
+    held = _held(outputs)
+
+    def recorder(what: list[Tensor]) -> _Recorder:
         replayed = _timed(what, seeds) if record_time else replay(what, seeds)
-        recorder = _Recorder(replayed, model, list(tokens or []), batch, elements)
-        recorder.stands_for = stands_for
-        if what is steps:  # what ran is of the same model and tokens, with its heads unseen
-            recorder.check()
-        return recorder.record(what, title)
+        made = _Recorder(replayed, model, list(tokens or []), batch, elements)
+        made.held = held
+        return made
 
     with _uncollected():
         steps = unfold(outputs, stands_for)
-        as_ran = all(a is b for a, b in zip(steps, outputs, strict=True))
-        return Graph(record(steps), None if as_ran else record(outputs), steps)
+        unfolded = recorder(steps)
+        unfolded.stands_for = stands_for
+        unfolded.find_heads()
+        unfolded.check()
+        data = unfolded.record(steps, title)
+        if any(a is not b for a, b in zip(steps, outputs, strict=True)):
+            ran = recorder(outputs)
+            ran.axes |= results(stands_for, unfolded.axes)
+            data.fused = ran.record(outputs, title)
+        return Graph(data, steps)
+
+
+def _held(outputs: Sequence[Tensor]) -> set[int]:
+    """Tensors and arrays that a graph has held since it was made, by ``id``."""
+    sources = [source for node in ancestors(outputs) for source in node.inputs]
+    bases = [source.base for source in sources if isinstance(source, np.ndarray)]
+    return {id(one) for one in (*sources, *bases) if isinstance(one, Tensor | np.ndarray)}
 
 
 def _timed(outputs: Sequence[Tensor], seeds: Sequence[np.ndarray | None]) -> Replay:
@@ -134,16 +153,19 @@ def _uncollected() -> Iterator[None]:
 
 
 def _call(model: Callable[..., Any], inputs: Any) -> list[Tensor]:
-    """Run a module; of what it returns, the tensors that have a graph."""
+    """Run a module, on the record in all its parts; of what it returns, what has a graph."""
     if inputs is None:
         raise TypeError(
             f"trace: output is a {type(model).__name__}: give its input after it, "
             "trace(model, x), or trace what it returns, trace(model(x), model)"
         )
-    if isinstance(inputs, dict):
-        found = model(**inputs)
-    else:
-        found = model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+    # what needs no gradient is not in a graph, nor are its heads
+    frozen = model.parameters() if hasattr(model, "parameters") else ()
+    with enable_grad(), thawed(frozen):
+        if isinstance(inputs, dict):
+            found = model(**inputs)
+        else:
+            found = model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
     tensors: list[Tensor] = []
     waiting = [found]
     while waiting:
@@ -172,7 +194,8 @@ def _tensors(output: Any) -> Sequence[Tensor]:
         if one.grad_fn is None:
             raise ValueError(
                 f"trace: {name} has no graph: nothing it was made of requires a gradient, or it "
-                "was made under no_grad()"
+                "was made under no_grad(); trace(model, x) calls the model on the record, "
+                "whatever is frozen"
             )
     return outputs
 
@@ -213,6 +236,9 @@ class _Recorder:
         if model is not None:
             self.paths = {id(module._scope): path for path, module in model.named_modules()}
             self.names = {id(p): name for name, p in model.named_parameters()}
+            self.names |= {id(b.data): name for name, b in model.named_buffers()}
+        self.held: set[int] = set()  # what the graph has kept alive since it was made
+        self.given: dict[int, dict[int, str]] = {}  # by the outermost call around an operation
         self.modules: list[Module] = []
         self.frames: dict[int, int] = {}
         self.vertices: list[Vertex] = []
@@ -221,20 +247,23 @@ class _Recorder:
         self.axes = head_axes(replayed)
         self.flows: dict[tuple[Node, int], float] = {}  # norms, by who sent them and to which input
         self.head_flows: dict[tuple[Node, int], list[float] | None] = {}
-        self.regions = regions(replayed, self.axes)
-        blocks = parameter_blocks(self.regions, self.axes)
-        for step in replayed.steps:
-            node = replayed.original[step.node]
-            for i, flow in zip(step.node.wanted, step.flows, strict=True):
-                self.flows[node, i] = norm(flow.gradient)
-                self.head_flows[node, i] = by_head(node, i, flow.gradient, self.axes, blocks)
+        self.regions: list[Region] = []
+        self.shares: list[Shares] = []
+
+    def find_heads(self) -> None:
+        """Look for attentions, so that they are recorded lane by lane."""
+        self.regions = regions(self.replayed, self.axes)
+        self.shares = [shares(region, self.axes, self.replayed) for region in self.regions]
 
     def record(self, outputs: Sequence[Tensor], title: str) -> Trace:
+        self._flows()
         for node in self.replayed.nodes:
             self._node(node)
         found: list[Attention] = []
-        for region in self.regions:
-            one = attention(region, self.axes, self.replayed, self.tokens, self.batch, self.names)
+        for region, parts in zip(self.regions, self.shares, strict=True):
+            one = attention(
+                region, self.axes, self.replayed, self.tokens, self.batch, self.names, parts
+            )
             found.append(self._place(one, region, len(found)))
         kind = type(self.model).__name__ if self.model is not None else "computation"
         return Trace(
@@ -247,6 +276,16 @@ class _Recorder:
             steps=[self._step(i, step) for i, step in enumerate(self.replayed.steps)],
             outputs=[self.numbers[output.grad_fn] for output in outputs],
         )
+
+    def _flows(self) -> None:
+        """Norms of all that flowed back, and of the heads' parts of it."""
+        blocks = parameter_blocks(self.regions, self.axes)
+        for (node, i), gradient in self.replayed.flows.items():
+            self.flows[node, i] = norm(gradient)
+            self.head_flows[node, i] = by_head(node, i, gradient, self.axes, blocks)
+        for found in self.shares:
+            self.head_flows |= found.edges
+        through_reshapes(self.replayed.nodes, self.replayed.users, self.head_flows)
 
     def check(self) -> None:
         """Refuse a model and tokens that are of another computation than this one."""
@@ -292,7 +331,8 @@ class _Recorder:
     def _node(self, node: Node) -> None:
         slots = [node.op.input_names[0 if node.op.variadic else i] for i in range(len(node.inputs))]
         sources = [
-            self._source(source, slot) for source, slot in zip(node.inputs, slots, strict=True)
+            self._source(source, slot, node.frame)
+            for source, slot in zip(node.inputs, slots, strict=True)
         ]
         value = self.replayed.values[node].data
         incoming = self.replayed.incoming.get(node)
@@ -336,7 +376,7 @@ class _Recorder:
                 flows = self.flows.get((node, i)), self.head_flows.get((node, i))
                 self.edges.append(Edge(source, number, slot, text, *flows))
 
-    def _source(self, source: Any, slot: str) -> int | None:
+    def _source(self, source: Any, slot: str, frame: Frame | None) -> int | None:
         """Number of the vertex of an input; leaves and constants get theirs when first met."""
         if not isinstance(source, Node | Tensor | np.ndarray | np.generic | bool | int | float):
             return None  # nothing, or an argument of a user's function that is no number
@@ -351,16 +391,18 @@ class _Recorder:
         if leaf:
             mine = self.replayed.leaves[id(source)].grad
             gradient = None if mine is None else mine.data
+        argument = None if scalar else self._argument(source, frame)
+        kind = "parameter" if leaf and argument is None else "constant" if scalar else "input"
         number = len(self.vertices)
         if not scalar:  # a number in the code is a new constant wherever it stands
             self.numbers[id(source)] = number
         self.vertices.append(
             Vertex(
                 id=number,
-                kind="parameter" if leaf else "constant" if scalar else "input",
-                name=self.names.get(
-                    id(source), LEAF if leaf else _short(array) if scalar else slot
-                ),
+                kind=kind,
+                name=argument
+                or self.names.get(id(source))
+                or (LEAF if leaf else _short(array) if scalar else self._slot(slot, frame)),
                 symbol="",
                 formula="",
                 module=None,
@@ -374,6 +416,26 @@ class _Recorder:
             )
         )
         return number
+
+    def _argument(self, source: Any, frame: Frame | None) -> str | None:
+        """What the module that a person called names it, if it was given to that."""
+        if frame is None or id(source) in self.names:
+            return None
+        while frame.outer is not None:
+            frame = frame.outer
+        if id(frame) not in self.given:
+            self.given[id(frame)] = {} if frame.given is None else frame.given.names()
+        known = self.given[id(frame)]
+        base = source.base if isinstance(source, np.ndarray) else None
+        ids = [id(one) for one in (source, base) if id(one) in self.held]  # it, or it is a view
+        return next((known[one] for one in ids if one in known), None)
+
+    def _slot(self, slot: str, frame: Frame | None) -> str:
+        """Name an array that has none: what the operation calls it, and where that ran."""
+        if len(slot) > 1 or frame is None:
+            return slot
+        path = self.paths.get(id(frame.scope), "")
+        return f"{slot} of {short_path(path) or frame.scope.kind}"
 
     def _whole(self, array: np.ndarray) -> list[float] | None:
         if array.size > self.elements:

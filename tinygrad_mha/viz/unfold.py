@@ -3,7 +3,8 @@
 A fused operation gives the same numbers as the steps that it says it stands for, faster and
 without the values in between. A picture wants just these values. So the graph is run once
 more with the steps in place of every fused operation, and that graph is traced: all that is
-drawn has been computed, its gradients too.
+drawn has been computed, its gradients too. What a checkpoint hides until backward runs it
+again is run again here.
 
 Operations of one module call may stand for steps that they share: an attention and its
 weights. These are drawn once.
@@ -11,17 +12,21 @@ weights. These are drawn once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..engine import Node, Tensor, enable_grad
+from ..engine import REGISTRY, Node, Tensor, enable_grad
+from ..engine.function import FunctionOp
 from ..engine.modes import thread
 from .replay import ancestors, call
 
 #: Nodes by operation, module call, and the nodes and tensors that went in.
 _Made = dict[tuple[str, Any, tuple[int, ...]], list[Node]]
+
+T = TypeVar("T")
 
 
 def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None) -> list[Tensor]:
@@ -49,23 +54,73 @@ def unfold(outputs: Sequence[Tensor], stands_for: dict[Node, Node] | None = None
     ('attention', 'matmul')
     """
     nodes = ancestors(outputs)
-    if not any(node.op.steps for node in nodes):
+    if not any(node.op.steps or _again(node) for node in nodes):
         return list(outputs)
-    values: dict[Node, Tensor] = {}
-    made: _Made = {}
     modes = thread.modes
     outer = modes.frame
     try:
-        with enable_grad():
-            for node in nodes:
-                inputs = [values[x] if isinstance(x, Node) else x for x in node.inputs]
-                modes.frame = node.frame  # the module call that it belonged to
-                values[node] = _in_steps(
-                    node, inputs, {} if stands_for is None else stands_for, made
-                )
+        with enable_grad(), thawed(_leaves(nodes)):
+            values = _run(nodes, {}, {} if stands_for is None else stands_for, {})
     finally:
         modes.frame = outer
     return [output if output.grad_fn is None else values[output.grad_fn] for output in outputs]
+
+
+def _leaves(nodes: list[Node]) -> Iterator[Tensor]:
+    return (source for node in nodes for source in node.inputs if isinstance(source, Tensor))
+
+
+@contextmanager
+def thawed(leaves: Iterable[Tensor]) -> Iterator[None]:
+    """Let leaves that are frozen, perhaps since the graph was made, want a gradient meanwhile."""
+    frozen = {id(x): x for x in leaves if not x.requires_grad and x.is_floating_point()}
+    for leaf in frozen.values():
+        leaf.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for leaf in frozen.values():
+            leaf.requires_grad_(False)
+
+
+def _run(
+    nodes: list[Node], known: dict[Node, Tensor], stands_for: dict[Node, Node], made: _Made
+) -> dict[Node, Tensor]:
+    """Run nodes again, those that are fused as their steps; `known` are values from before."""
+    values = dict(known)
+    for node in nodes:
+        thread.modes.frame = node.frame  # the module call that it belonged to
+        if _again(node):
+            values[node] = _from_inside(node, values, stands_for, made)
+        else:
+            inputs = [values[x] if isinstance(x, Node) else x for x in node.inputs]
+            values[node] = _in_steps(node, inputs, stands_for, made)
+    return values
+
+
+def _again(node: Node) -> Any:
+    """How the outputs of a user's function are computed on the record, where it says that."""
+    return node.op.function.again if isinstance(node.op, FunctionOp) else None
+
+
+def _from_inside(
+    node: Node, values: dict[Node, Tensor], stands_for: dict[Node, Node], made: _Made
+) -> Tensor:
+    """Run what a checkpoint runs again, so that it is seen; in the form that its node has."""
+    outs, start = _again(node)(*node.inputs)
+    inside = [one for one in ancestors(outs) if one.sequence > start]
+    within: dict[Node, Node] = {}
+    new = _run(inside, values, within, made)
+    stands_for |= dict.fromkeys(within, node)
+    found = [out if out.grad_fn is None else new[out.grad_fn] for out in outs]
+    flowing = [out for out in found if out.is_floating_point()]
+    if len(flowing) == 1:
+        return flowing[0]
+    # as the node has it: all outputs as one row of numbers
+    rows: Tensor = REGISTRY["concatenate"](
+        *(REGISTRY["reshape"](out, (out.numel(),)) for out in flowing), dim=0
+    )
+    return rows
 
 
 def _in_steps(node: Node, inputs: list[Any], stands_for: dict[Node, Node], made: _Made) -> Tensor:
@@ -107,3 +162,16 @@ def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
         a is b or (not isinstance(a, Node | Tensor) and np.array_equal(a, b))
         for a, b in zip(some, others, strict=True)
     )
+
+
+def results(stands_for: dict[Node, Node], found: dict[Node, T]) -> dict[Node, T]:
+    """What is known of the steps' results, told of the operations that they stand for."""
+    last: dict[Node, Node] = {}
+    for made, node in stands_for.items():
+        if node not in last or made.sequence > last[node].sequence:
+            last[node] = made
+    return {
+        node: found[made]
+        for node, made in last.items()
+        if made in found and made.shape == node.shape  # a result may be shared with another's
+    }

@@ -15,6 +15,8 @@ function curve([first, ...rest]) {
 
 /** Norm of what flows back along links: of the largest, where several are drawn as one. */
 function normOfLinks(links) {
+  const sent = sentToSource(links);
+  if (sent !== null) return sent;
   const whole = new Map(); // edge without parts for the heads → its links: all heads' together are the edge
   let norm = null;
   for (const link of links) {
@@ -25,6 +27,16 @@ function normOfLinks(links) {
   }
   for (const [edge, heads] of whole) if (heads.size === laneOf(links.find((l) => l.edge === edge)).attention.lanes.length) norm = largerNorm(norm, edge.gradient);
   return norm;
+}
+
+/** Norm of what one head sends back to a value by all projections that read it, where `links` are all these ways. */
+function sentToSource([first, ...others]) {
+  const { head, attention } = first.to, { source } = first.edge;
+  if (head === null || others.some((l) => l.to.head !== head || l.to.attention !== attention || l.edge.source !== source)) return null;
+  const at = [...new Set(attention.sources)].indexOf(source);
+  const inside = new Set(attention.vertices), drawnHere = new Set([first, ...others].map((l) => l.edge));
+  const all = at >= 0 && users[source].filter((e) => inside.has(e.target)).every((e) => drawnHere.has(e));
+  return all ? attention.lanes[head].sourced[at] : null;
 }
 
 /** The end of a link that lies in a lane. */

@@ -48,6 +48,14 @@ function flowBadge(norm) {
   return element("span", { class: wrong ? "flow alarm" : "flow", title: "norm of the gradient" }, words, bar);
 }
 
+/** Whether there is a gradient of all heads whose parts are not known: of what others use too. */
+function someTogether() {
+  return trace.attentions.some((a) => {
+    const inside = new Set(a.vertices.filter((id) => id !== a.output && trace.vertices[id].name !== "merge_heads"));
+    return trace.edges.some((e) => e.gradient !== null && !e.head_gradients && (inside.has(e.source) || inside.has(e.target)));
+  });
+}
+
 /** The legend of the coloured edges. */
 function flowLegend() {
   if (!trace.steps.length) return [element("p", { class: "alarm" }, NOT_COMPUTED)];
@@ -62,7 +70,7 @@ function flowLegend() {
     line("vanishing", {}, `▽ vanishing, below ${number(VANISHING)}`),
     line("exploding", {}, `▲ exploding, above ${grouped(EXPLODING)}`),
     line("bad", {}, "NaN or ∞"),
-    state.lanes ? line("together", {}, "not known per head") : null,
+    state.lanes && someTogether() ? line("together", {}, "not known per head") : null,
     line("none", {}, "not computed"),
   ].filter(Boolean);
 }

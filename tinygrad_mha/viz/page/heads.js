@@ -31,7 +31,14 @@ const COLUMNS = [
   ["contribution", (a, l) => l.contribution],
   ["gradient", (a, l) => l.gradient, (a, l) => (l.gradient === null ? element("span", { title: NOT_COMPUTED }, "–") : number(l.gradient))],
 ];
+/** Norm of what a head sends back to all that it reads; what is not finite stays so. */
+function sentBack(lane) {
+  const norms = lane.sourced.filter((x) => x !== null);
+  return norms.length ? norms.find((x) => typeof x === "string") ?? Math.hypot(...norms) : null;
+}
+
 const allLanes = trace.attentions.flatMap((a) => a.lanes.map((l) => [a, l]));
+if (allLanes.some(([, l]) => sentBack(l) !== null)) COLUMNS.push(["to its input", (a, l) => sentBack(l), (a, l) => element("span", { title: "norm of the gradient that this head sends back to what it reads" }, number(sentBack(l)))]);
 if (allLanes.some(([, l]) => typeof l.ablation === "number")) COLUMNS.push(["Δ loss if ablated", (a, l) => l.ablation]);
 
 function drawTable() {
