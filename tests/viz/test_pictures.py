@@ -344,7 +344,7 @@ def test_depth_folds_modules() -> None:
     whole, blocks, one = (texts(graph.to_svg(depth=d)) for d in (None, 1, 0))
     assert "head 1" in whole
     assert "head 1" not in blocks
-    assert {"0", "1"} <= set(blocks)
+    assert {"blocks.0", "blocks.1"} <= set(blocks)
     assert "GPT" in one
     assert "TransformerBlock" not in " ".join(one)
 
