@@ -105,6 +105,8 @@ def test_hostile_names_in_every_kind_of_picture(name: str) -> None:
         {"depth": 0},
         {"heads": "fused", "direction": "backward"},
         {"head": 1, "size": "column"},
+        {"size": "slide", "theme": "dark"},
+        {"size": "column", "direction": "backward"},
     ):
         safe(graph.to_svg(**options))
 
@@ -196,6 +198,15 @@ def test_png_and_pdf_from_typst_have_the_size_that_was_asked_for(
         most = (3.35, 9.0) if size == "column" else size
         fills = float(box[1]) / 72 / most[0], float(box[2]) / 72 / most[1]
         assert max(fills) == pytest.approx(1, abs=0.01), "as large as fits, and no larger"
+
+
+def test_the_fonts_of_a_pdf_are_in_it(tmp_path: Path) -> None:
+    require.module("typst")
+    pdf = attention(["∇", "sat"]).save(tmp_path / "g.pdf", size="column").read_bytes()
+    fonts = set(re.findall(rb"/BaseFont ?/([\w+-]+)", pdf))
+    assert fonts
+    assert all(re.match(rb"[A-Z]{6}\+", font) for font in fonts), "each is a subset of its own"
+    assert len(re.findall(rb"/FontFile[23]?\b", pdf)) >= len(fonts)
 
 
 def test_pdf_without_graphviz_says_what_to_install(
@@ -344,7 +355,7 @@ def test_depth_folds_modules() -> None:
     whole, blocks, one = (texts(graph.to_svg(depth=d)) for d in (None, 1, 0))
     assert "head 1" in whole
     assert "head 1" not in blocks
-    assert {"0", "1"} <= set(blocks)
+    assert {"blocks.0", "blocks.1"} <= set(blocks)
     assert "GPT" in one
     assert "TransformerBlock" not in " ".join(one)
 

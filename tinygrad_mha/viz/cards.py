@@ -67,19 +67,20 @@ def alone(inner: str) -> str:
     return f"<{inner}>"
 
 
-def passed(inner: str, width: int, room: int, values: str) -> str:
+def passed(inner: str, width: int, room: int, values: str, wide: float = 1) -> str:
     """A table in a field `width` points wide, with `room` on both sides.
 
-    On the right a line of the colour `values` leads the values past it, at the same place in
-    every such label.
+    On the right a line of the colour `values`, as wide as `wide` says, leads the values past it,
+    at the same place in every such label.
     """
     side = f'<TD WIDTH="{room}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
     right = side
     if values:
+        line = round(wide)
         right = (
             f'<TD WIDTH="{room - 8}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
-            f'<TD PORT="v" BGCOLOR="{values}" WIDTH="1" CELLPADDING="0"></TD>'
-            '<TD WIDTH="7" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
+            f'<TD PORT="v" BGCOLOR="{values}" WIDTH="{line}" CELLPADDING="0"></TD>'
+            f'<TD WIDTH="{8 - line}" HEIGHT="4" FIXEDSIZE="TRUE"></TD>'
         )
     row = f'<TR>{side}<TD PORT="m" WIDTH="{width}">{inner}</TD>{right}</TR>'
     return alone(plain_table(row))
@@ -206,11 +207,15 @@ def map_of(lane: Lane, picture: Picture) -> Map:
         weights, size = shrunk(lane.weights)
         visible = pool(lane.visible, size) > 0
         rows, columns = rows[::size], columns[::size]
-    room = 64 if picture.narrow else 300 if picture.head is not None else 150
-    if picture.flat and not picture.narrow:
-        room = 200 if picture.head is not None else 110
-    side = min(26 if picture.head is not None else 21, room / max(weights.shape))
-    fills, longest = weight_fills(weights, visible, picture.colours), 5 if picture.narrow else 8
+    alone = picture.head is not None
+    room = 300 if alone else 150
+    if picture.narrow or picture.flat:
+        room = 150 if alone else 64 if picture.narrow else 110
+    side = min(26 if alone else 21, room / max(weights.shape))
+    fills, longest = (
+        weight_fills(weights, visible, picture.colours),
+        5 if picture.narrow and not alone else 8,
+    )
     return Map(fills, max(4.0, side) if picture.cells else side, rows, columns, longest=longest)
 
 

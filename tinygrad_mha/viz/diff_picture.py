@@ -163,10 +163,12 @@ class _Drawing:
         return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="3">{"".join(rows)}</TABLE>>'
 
     def _legend(self) -> str:
-        t = self.theme
+        t, gap = self.theme, "&#160;" * 4
 
         def words(text: str) -> str:
-            return f'<TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">{text}   </FONT></TD>'
+            return (
+                f'<TD ALIGN="LEFT"><FONT POINT-SIZE="9" COLOR="{t.faint}">{text}{gap}</FONT></TD>'
+            )
 
         def scale(colours: list[str]) -> str:
             return "".join(

@@ -234,7 +234,11 @@ class Drawing:
     def _box(self, graph: Any, key: str) -> None:
         data, calls = self.data, sorted(self.scene.boxes[key])
         call = data.modules[calls[0]]
-        name = (call.path if len(calls) > 1 else call.path.rsplit(".", 1)[-1]) or call.kind
+        parts = call.path.split(".")
+        last = ".".join(
+            parts[-2:] if parts[-1].isdigit() else parts[-1:]
+        )  # a mere "0" says nothing
+        name = (call.path if len(calls) > 1 else last) or call.kind
         beside = "" if name == call.kind else label(call.kind)
         if len(calls) > 1:
             name = f"{name} … {data.modules[calls[-1]].path}"

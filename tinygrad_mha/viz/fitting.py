@@ -102,7 +102,7 @@ def _forms(data: Trace, picture: Picture) -> Iterator[Picture]:
     for depth in (1, 0) if picture.depth is None else (picture.depth,):
         form = picture.but(depth=depth, folded=picture.depth is None)
         yield from [form, form.but(flat=True), form.but(flat=True, narrow=True)]
-        yield from (form.but(rows=rows) for rows in (1, 2, 3, 4) * row)
+        yield from (form.but(rows=rows) for rows in (1, 2, 3, 4, 6, 8) * row)
 
 
 def _opened(data: Trace) -> int:

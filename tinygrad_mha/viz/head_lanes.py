@@ -53,7 +53,7 @@ class HeadLanes:
     def pitch(self) -> int:
         """From one lane to the next, in points."""
         beside = 2 * (5 if self.picture.narrow else 9) + 72 * self.picture.between
-        return self.width + math.ceil(beside) + 3
+        return self.width + math.ceil(beside) + (3 if self.picture.narrow else 5)
 
     def _most_lanes(self, heads: int) -> int:
         """How many lanes are drawn; beside wide ones there has to be room for a strip."""
@@ -196,7 +196,8 @@ class HeadLanes:
                 f"{key}_head", cards.lane_head(t, lane, names, colour, self.picture, self.width)
             )
             chain = [f"{key}_head"]
-            passing = self._field, self._passage, self._values_line(lane)
+            line, wide = self._values_line(lane)
+            passing = self._field, self._passage, line, wide
             if self.before:
                 chip = cards.chip(t, self.before)
                 frame.node(f"{key}_scores", cards.passed(chip, *passing))
@@ -223,13 +224,14 @@ class HeadLanes:
         passes = count > 1 and self.attention.weighted is not None and self.after
         return count - 1 if passes else None
 
-    def _values_line(self, lane: Lane) -> str:
-        """Colour of the line on which the values pass the weights; empty: they do not."""
+    def _values_line(self, lane: Lane) -> tuple[str, float]:
+        """Colour and width of the line on which the values pass the weights, where they do."""
         if self._values is None:
-            return ""
+            return "", 1
         if self.picture.direction == "forward":
-            return self.theme.line
-        return self.drawing.scale.style(lane.projected[self._values])["color"]
+            return self.theme.line, 1
+        look = self.drawing.scale.style(lane.projected[self._values])
+        return look["color"], float(look["penwidth"])
 
     def _inner_arrows(
         self, frame: Any, key: str, chain: list[str], lane: Lane, weights: float | None
@@ -253,8 +255,8 @@ class HeadLanes:
             tail = f"{above}:v:s" if above in passed else above
             head = f"{below}:v:n" if below in passed else below
             if above in passed and below in passed:  # a piece of the line, in its colour
-                line = self._values_line(lane)
-                frame.edge(tail, head, dir="none", color=line, weight="0")
+                line, wide = self._values_line(lane)
+                frame.edge(tail, head, dir="none", color=line, penwidth=f"{wide:.2f}", weight="0")
                 continue
             ends = {"arrowhead": "none"} if below in passed else {}
             back = {"arrowtail": "none"} if i > 0 else {}

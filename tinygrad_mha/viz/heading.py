@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from .data import Trace
 from .flow import trouble
 from .maps import WEIGHTS
 from .scene import Scene
-from .text import bytes_, label, number, seconds
+from .text import breadth, bytes_, label, number, seconds
 from .theme import flow_colour, viridis
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def heading(drawing: Drawing) -> str:
             lines = [first, f"({rest}"] if rest else lines
         rows += [_faint(t.faint if good else t.alarm, line, 10) for line in lines]
     rows += [_faint(t.faint, line, 10) for line in _folded(drawing)]
-    rows += _legend(drawing)
+    rows += _legend(drawing, max(map(_width, rows)))
     cells = "".join(f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows)
     pad = 1 if picture.flat else 3
     return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="{pad}">{cells}</TABLE>>'
@@ -100,8 +101,17 @@ class _Entry:
     width: float
 
 
-def _legend(drawing: Drawing) -> list[str]:
-    """Explain what occurs in this picture, and nothing else, in rows that are not too wide."""
+def _width(row: str) -> float:
+    """About how many points a row of text is wide."""
+    found = re.findall(r'POINT-SIZE="(\d+)"[^>]*>(?:<B>)?([^<]*)', row)
+    return sum(0.85 * breadth(text, int(size)) for size, text in found)
+
+
+def _legend(drawing: Drawing, above: float) -> list[str]:
+    """Explain what occurs in this picture, and nothing else, in rows that are not too wide.
+
+    What stands above is `above` points wide.
+    """
     data, scene, picture, scale = drawing.data, drawing.scene, drawing.picture, drawing.scale
     t = picture.colours
 
@@ -154,7 +164,7 @@ def _legend(drawing: Drawing) -> list[str]:
             span = f"arrow back: ‖∇‖, {number(scale.largest * 1e-6)} to {number(scale.largest)}"
             entries.append(ramp([flow_colour(t, k / 7) for k in range(8)], span))
     widths = [sum(w for _, w in lanes.columns()) for lanes in drawing.lanes.values()]
-    wide = picture.room[0] - 48 if picture.room and (picture.rows or picture.narrow) else 0
+    wide = picture.room[0] * 0.93 - 24 if picture.room and (picture.rows or picture.narrow) else 0
     room = max(300, *widths, wide)
     rows: list[list[_Entry]] = [[]]
     for entry in entries:
@@ -162,7 +172,7 @@ def _legend(drawing: Drawing) -> list[str]:
             rows.append([])
         rows[-1].append(entry)
     # a short row would be stretched to the width of the others: the last cell takes that
-    longest = max([room if len(rows) > 1 else 0, *(sum(e.width for e in row) for row in rows)])
+    longest = max([above, *(sum(e.width for e in row) for row in rows)])
     return [
         '<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0"><TR>'
         f'{"".join(e.cells for e in row)}<TD WIDTH="{round(longest - sum(e.width for e in row))}">'
