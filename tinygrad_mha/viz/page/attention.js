@@ -97,6 +97,17 @@ function lookAtHead(attention, head) {
   tell("head");
 }
 
+/** The next head that is not hidden, or the one before. */
+function nextHead(by) {
+  const shown = allLanes.filter(([a, l]) => !state.hidden.has(laneKey(a, l.head)));
+  if (!shown.length) return;
+  const at = shown.findIndex(([a, l]) => a.id === state.attention && l.head === state.head);
+  const [attention, lane] = shown[at < 0 ? 0 : (at + by + shown.length) % shown.length];
+  openTab("heads");
+  lookAtHead(attention.id, lane.head);
+  announce(`${attentionName(attention)}, head ${lane.head + 1}`);
+}
+
 function markHead() {
   for (const button of $("grid").querySelectorAll(".head")) {
     button.setAttribute("aria-pressed", String(button.dataset.lane === state.attention + ":" + state.head));
