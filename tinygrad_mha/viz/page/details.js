@@ -154,13 +154,13 @@ function groupParts(item) {
   const last = ops[ops.length - 1];
   if (last && item.head === null) fact("gradient at its end", last.gradient ? summaryWords(last.gradient) : NOT_COMPUTED);
   const parts = [element("h2", {}, titleOf(item)), hint(noteOf(item)), list];
+  const buttons = [element("button", { type: "button", onclick: () => toggle(item) }, isOpen(item) ? "Fold it" : "Open it")];
   if (item.kind === "lane") {
     const lane = item.attention.lanes[item.head];
     for (const [name, value, words] of COLUMNS.slice(1)) fact(name, words ? words(item.attention, lane) : number(value(item.attention, lane)));
-    parts.push(element("button", { type: "button", onclick: () => { lookAtHead(item.attention.id, item.head); openTab("heads"); } }, "Show its map"));
+    buttons.push(element("button", { type: "button", onclick: () => openTab("heads") }, "Show its map"));
   }
-  parts.push(element("button", { type: "button", onclick: () => toggle(item) }, isOpen(item) ? "Fold it" : "Open it"));
-  parts.push(...parameterRows([...parameters].map((id) => trace.vertices[id])));
+  parts.push(element("div", { class: "bar" }, ...buttons), ...parameterRows([...parameters].map((id) => trace.vertices[id])));
   return parts;
 }
 
