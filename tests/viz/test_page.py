@@ -412,6 +412,22 @@ def test_a_group_tells_what_it_holds(opened: Any) -> None:
     assert re.search(r"parameters\s+8", words)
 
 
+def test_before_anything_is_chosen_all_of_it_is_told(opened: Any) -> None:
+    page = opened("flows")
+    words = page.locator("#view-details").inner_text()
+    for expected in (r"output\s+Σ scalar", r"operations\s+4", r"parameters\s+2",
+                     r"memory of all values\s+[\d.]+ bytes", r"time\s+.*s forward, .*s backward",
+                     r"leaf 2\s+exploding ∇ 1410000"):  # fmt: skip
+        assert re.search(expected, words), expected
+    page.locator("#view-details button.plain").first.click()
+    assert page.locator("#view-details h2").inner_text() == "sum"
+    page = opened("forward")
+    page.keyboard.press("2")
+    words = page.locator("#view-details").inner_text()
+    assert "gradient: not computed" in words
+    assert "∇" not in words
+
+
 # -- searching ------------------------------------------------------------------------------
 
 

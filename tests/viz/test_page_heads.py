@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,36 @@ def test_attention_as_lines(opened: Any) -> None:
     assert page.locator("#large .cell").count() == 36
 
 
+def test_heads_are_gone_through_with_the_keys(opened: Any) -> None:
+    page = opened("gpt")
+    heading = page.locator("#reading b")
+    page.keyboard.press("2")
+    heads = [f"blocks.{layer}.attention, head {head}" for layer in (0, 1) for head in (1, 2)]
+    for expected in (*heads[1:], heads[0]):
+        page.keyboard.press("j")
+        assert heading.inner_text() == expected
+        assert page.locator("#announce").inner_text() == expected
+    page.locator("#head-table input").nth(3).uncheck()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("k")
+    assert heading.inner_text() == heads[2]  # the last one is hidden
+
+
+def test_lines_are_walked_with_the_keys(opened: Any) -> None:
+    page = opened("gpt")
+    page.click("#as-lines")
+    tokens = page.locator("#large .token")
+    tokens.first.focus()
+    focus = lambda: page.evaluate("document.activeElement.getAttribute('aria-label')")  # noqa: E731
+    seen = [focus()]
+    for arrow in ("Down", "Right", "Up", "Up", "Left"):
+        page.keyboard.press("Arrow" + arrow)
+        seen.append(focus())
+    assert seen == ["query The", "query ␣", "key ␣", "key The", "key The", "query The"]
+    assert page.locator("#cell").inner_text().startswith("query The looks at")
+    assert page.locator('#large .token[tabindex="0"]').count() == 1
+
+
 def test_pooled_maps_say_so(opened: Any) -> None:
     page = opened("long")
     assert page.locator("#large .cell").count() == 50 * 50
@@ -147,9 +178,19 @@ def test_long_tokens_keep_both_ends(opened: Any) -> None:
     assert "key extraordinary2 (1)" in page.locator("#cell").inner_text()
 
 
-def test_lines_have_room_for_their_headings(opened: Any) -> None:
+def test_long_sequences_have_lines_that_are_told_apart(opened: Any) -> None:
     page = opened("long")  # tokens of two digits
     page.click("#as-lines")
+    assert 50 <= page.locator("#large .beam").count() <= 600
+    assert "the strongest line: " in page.locator("#reading").inner_text()
+    boxes = page.locator('#large .token[text-anchor="end"]').evaluate_all(
+        "all => all.map((e) => [e.getBBox().y, e.getBBox().height])"
+    )
+    letters = page.locator("#large .token").first.evaluate(
+        "e => parseFloat(getComputedStyle(e).fontSize)"
+    )
+    pitches = [b[0] - a[0] for a, b in pairwise(boxes)]
+    assert min(pitches) > letters  # labels of neighbours do not touch
     outside = page.locator("#large svg").evaluate(
         "svg => [...svg.querySelectorAll('.axis')].map((t) => t.getBBox())"
         ".filter((b) => b.x < 0 || b.x + b.width > svg.viewBox.baseVal.width).length"

@@ -25,6 +25,8 @@ function mapPixels(lane) {
   return picture;
 }
 
+const MANY = 24; // heads above which their maps are small at first
+
 const pictures = new Map(); // lane → its picture, until the colours change
 function mapPicture(lane) {
   if (!pictures.has(lane)) pictures.set(lane, mapPixels(lane).toDataURL());
@@ -79,12 +81,12 @@ function drawSection(attention) {
     cells.push(element("button", {
       class: "head", type: "button", "--tone": tone(lane.head), "data-lane": laneKey(attention, lane.head),
       onclick: () => lookAtHead(attention.id, lane.head),
-    }, element("b", {}, `head ${lane.head + 1}`), lane.weights.length
+    }, element("b", {}, element("span", { class: "word" }, "head "), String(lane.head + 1)), lane.weights.length
       ? mapImage(attention, lane)
       : element("span", {}, noMap(lane)), element("span", {}, "entropy ", measured(lane, "entropy"))));
   }
   const gone = attention.lanes.length - cells.length;
-  return [element("h3", {}, attentionName(attention), gone ? element("span", { class: "hint" }, `   ${gone} hidden`) : null), element("div", { class: "heads" }, ...cells)];
+  return [element("h3", {}, attentionName(attention), gone ? element("span", { class: "hint" }, `   ${gone} hidden`) : null), element("div", { class: "heads", "--across": attention.lanes.length }, ...cells)];
 }
 
 const noMap = (lane) => (lane.entropy === null ? "no softmax here" : "its weights were not kept");
@@ -95,6 +97,17 @@ function lookAtHead(attention, head) {
   markHead();
   drawLarge();
   tell("head");
+}
+
+/** The next head that is not hidden, or the one before. */
+function nextHead(by) {
+  const shown = allLanes.filter(([a, l]) => !state.hidden.has(laneKey(a, l.head)));
+  if (!shown.length) return;
+  const at = shown.findIndex(([a, l]) => a.id === state.attention && l.head === state.head);
+  const [attention, lane] = shown[at < 0 ? 0 : (at + by + shown.length) % shown.length];
+  openTab("heads");
+  lookAtHead(attention.id, lane.head);
+  announce(`${attentionName(attention)}, head ${lane.head + 1}`);
 }
 
 function markHead() {
@@ -223,6 +236,12 @@ function startAttention() {
   $("as-map").addEventListener("click", as(false));
   $("as-lines").addEventListener("click", as(true));
   $("all-lines").addEventListener("change", drawLarge);
+  const small = $("small"), heads = allLanes.length;
+  small.checked = heads > MANY;
+  $("grid-bar").hidden = heads < 2;
+  const resize = () => $("grid").classList.toggle("small", small.checked);
+  small.addEventListener("change", resize);
+  resize();
   on("theme", () => {
     near.disconnect();
     sections.clear();

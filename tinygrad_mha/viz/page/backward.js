@@ -78,6 +78,7 @@ function stepParts(step) {
     element("h3", {}, came.length > 1 ? `Came in: ${came.length} gradients, added up` : came.length ? "Came in" : "Came in: the beginning of all gradients"),
     element("p", {}, `norm ${number(step.incoming)}`),
     came.length ? element("ul", {}, ...incoming) : null,
+    v.gradient_elements ? fold("its numbers", matrix(v.gradient_elements, v.shape)) : null,
     element("h3", {}, "Goes out"),
     element("ul", {}, ...outgoing),
     element("h3", {}, "Saved values"),

@@ -54,7 +54,33 @@ function drawDetails() {
   const item = model.items.get(key);
   if (vertex !== null) panel.replaceChildren(...vertexParts(trace.vertices[vertex], item?.head ?? null));
   else if (item) panel.replaceChildren(...groupParts(item));
-  else panel.replaceChildren(hint("Choose something on the left to see its formula, its values and its gradient."));
+  else panel.replaceChildren(...overviewParts());
+}
+
+const sum = (numbers) => numbers.reduce((total, x) => total + (x ?? 0), 0);
+
+/** The whole computation in numbers, while nothing of it is chosen. */
+function overviewParts() {
+  const { list, fact } = factList();
+  const ops = trace.vertices.filter((v) => v.kind === "op"), parameters = trace.vertices.filter((v) => v.kind === "parameter");
+  for (const id of trace.outputs) fact("output", link(id), " ", trace.vertices[id].value ? summaryWords(trace.vertices[id].value) : "not computed");
+  fact("operations", grouped(ops.length));
+  fact("parameters", grouped(sum(parameters.map((v) => count(v.shape)))));
+  fact("memory of all values", size(sum(ops.map((v) => v.bytes))));
+  fact("saved for backward", size(sum(ops.flatMap((v) => savedOf(v).map((s) => s.bytes)))) + ", what is shared counted more than once");
+  const forward = sum(ops.map((v) => v.seconds)), backward = sum(trace.steps.map((s) => s.seconds));
+  if (forward) fact("time", `${duration(forward)} forward` + (backward ? `, ${duration(backward)} backward` : ""));
+  return [element("h2", {}, "The whole computation"), hint("Choose something in the graph to see its formula, its values and its gradient."), list,
+    ...parameterRows(parameters)];
+}
+
+/** Parameters with the norms of their gradients. */
+function parameterRows(parameters) {
+  if (!parameters.length) return [];
+  const rows = parameters.slice(0, 200).map((v) => element("div", { class: "parameter" }, link(v.id), flowBadge(normOf(v.gradient))));
+  const known = parameters.some((v) => v.gradient);
+  return [element("h3", {}, "Parameters" + (known ? ", and the norms of their gradients" : "")), known ? null : hint(NOT_COMPUTED), ...rows,
+    parameters.length > rows.length ? hint(`and ${parameters.length - rows.length} more`) : null].filter(Boolean);
 }
 
 function vertexParts(v, head) {
@@ -128,13 +154,13 @@ function groupParts(item) {
   const last = ops[ops.length - 1];
   if (last && item.head === null) fact("gradient at its end", last.gradient ? summaryWords(last.gradient) : NOT_COMPUTED);
   const parts = [element("h2", {}, titleOf(item)), hint(noteOf(item)), list];
+  const buttons = [element("button", { type: "button", onclick: () => toggle(item) }, isOpen(item) ? "Fold it" : "Open it")];
   if (item.kind === "lane") {
     const lane = item.attention.lanes[item.head];
     for (const [name, value, words] of COLUMNS.slice(1)) fact(name, words ? words(item.attention, lane) : number(value(item.attention, lane)));
-    parts.push(element("button", { type: "button", onclick: () => { lookAtHead(item.attention.id, item.head); openTab("heads"); } }, "Show its map"));
+    buttons.push(element("button", { type: "button", onclick: () => openTab("heads") }, "Show its map"));
   }
-  parts.push(element("button", { type: "button", onclick: () => toggle(item) }, isOpen(item) ? "Fold it" : "Open it"));
-  if (parameters.size) parts.push(element("h3", {}, "Its parameters"), ...[...parameters].slice(0, 60).map((id) => element("div", {}, link(id), flowBadge(normOf(trace.vertices[id].gradient)))));
+  parts.push(element("div", { class: "bar" }, ...buttons), ...parameterRows([...parameters].map((id) => trace.vertices[id])));
   return parts;
 }
 

@@ -43,10 +43,11 @@ function drawGraph(still = null) {
 function markGraph() {
   const chosen = state.chosen ? new Set(chosenItems().map((item) => shownAs(item).key)) : new Set();
   const hits = hitKeys();
+  const looked = trace.attentions.length ? laneItem(trace.attentions[state.attention], state.head) : null;
   const { now, done, freed, flowing } = backwardMarks();
   for (const [key, figure] of figures) {
     const classes = { chosen: chosen.has(key), hit: hits && hits.has(key), miss: hits && !hits.has(key) && !figure.classList.contains("frame"),
-      now: now.has(key), done: done.has(key), freed: freed.has(key) };
+      now: now.has(key), done: done.has(key), freed: freed.has(key), looked: key === looked };
     for (const [name, yes] of Object.entries(classes)) figure.classList.toggle(name, Boolean(yes));
     figure.setAttribute("tabindex", key === cursorKey() ? 0 : -1);
   }
@@ -76,6 +77,7 @@ function choose(chosen, { show = true, look = true } = {}) {
   state.chosen = chosen;
   const [item] = chosenItems();
   if (item) cursor = shownAs(item).key;
+  if (item && item.head !== null) lookAtHead(item.attention.id, item.head); // large at the side, too
   tell("chosen");
   if (show) openTab("details");
   if (look && item) lookAt(shownAs(item).key);
@@ -146,7 +148,7 @@ function startGraph() {
     drawGraph();
     drawLegend();
   });
-  on("chosen searched stepped drawn", markGraph);
+  on("chosen head searched stepped drawn", markGraph);
   on("heads", () => {
     if (dealAnew()) restructure();
     else rebuild();

@@ -116,7 +116,10 @@ function click(event) {
   cursor = item.key;
   const pressed = event.target.closest(".fold") || event.detail !== 1; // twice, or by a screen reader
   if (isGroup(item) && pressed) toggle(item);
-  else choose({ vertex: item.vertex, key: item.key }, { look: false });
+  else {
+    choose({ vertex: item.vertex, key: item.key }, { look: false });
+    showPanel();
+  }
   figures.get(item.key)?.focus({ preventScroll: true });
 }
 

@@ -28,7 +28,7 @@ const COLUMNS = [
   ["on itself", (a, l) => l.to_self, (a, l) => measured(l, "to_self", share)],
   ["on the previous", (a, l) => l.to_previous, (a, l) => measured(l, "to_previous", share)],
   ["on the first", (a, l) => l.to_first, (a, l) => measured(l, "to_first", share)],
-  ["contribution", (a, l) => l.contribution],
+  ["contri\u00adbution", (a, l) => l.contribution],
   ["gradient", (a, l) => l.gradient, (a, l) => (l.gradient === null ? element("span", { title: NOT_COMPUTED }, "–") : number(l.gradient))],
 ];
 /** Norm of what a head sends back to all that it reads; what is not finite stays so. */

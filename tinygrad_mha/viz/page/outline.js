@@ -47,6 +47,7 @@ function pressLine(item) {
   line = item.key;
   if (isGroup(item)) toggle(item);
   choose({ vertex: item.vertex, key: item.key }, { show: !isGroup(item) });
+  if (!isGroup(item)) showPanel();
   lineOf(item.key)?.focus();
 }
 

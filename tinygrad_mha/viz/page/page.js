@@ -24,6 +24,14 @@ function selectTab(names, chosen, prefix) {
   }
 }
 
+/** Whether the panels lie under the graph, for want of width. */
+const stacked = () => getComputedStyle($("computation")).display === "contents";
+
+/** Where the panels lie under the graph: scroll so far that both are seen. */
+function showPanel() {
+  if (stacked()) ($("graph").hidden ? $("outline") : $("graph")).scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+}
+
 /** Say something once, to eyes and to screen readers. */
 function announce(words) {
   $("announce").textContent = words;
@@ -60,6 +68,7 @@ function onPaper(printing) {
   const root = document.documentElement;
   if (printing === ("screen" in root.dataset)) return; // said twice: by the event and by the medium
   if (printing) {
+    $("legend-fold").open = true;
     root.dataset.screen = root.dataset.theme;
     setTheme("light");
     repaint();
@@ -110,6 +119,9 @@ function pageKey(event) {
   else if (event.key === "n") goFound(1);
   else if (event.key === "N") goFound(-1);
   else if (event.key === "g") figures.get(cursorKey())?.focus({ preventScroll: true });
+  else if (event.key === "j") nextHead(1);
+  else if (event.key === "k") nextHead(-1);
+  else if (event.key === "s") $("save").click();
   else if (event.key === "t") nextTheme();
   else if (event.key === "c") $("gradients").click();
   else if (event.key === "." || (backward && event.key === "ArrowRight")) stepBy(1);
@@ -133,6 +145,7 @@ function start() {
   setTheme(given === "system" && THEMES.includes(memory.get("theme")) ? memory.get("theme") : given);
   for (const name of TABS) $("tab-" + name).addEventListener("click", () => openTab(name));
   for (const name of VIEWS) $("tab-" + name).addEventListener("click", () => openView(name));
+  $("legend-fold").open = !stacked();
   openTab(trace.attentions.length ? "heads" : "details");
   openView("graph");
   startMinimap();

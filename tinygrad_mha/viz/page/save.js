@@ -109,11 +109,14 @@ function shade(share) {
 
 /** The graph as it is opened now, all of it, at its own size. */
 function graphPicture() {
-  const far = canvas.classList.contains("far");
+  const far = canvas.classList.contains("far"), fold = $("legend-fold"), { open } = fold;
   canvas.classList.remove("far"); // small on the screen, but not in the file
+  fold.open = true; // what is folded has no size
   const parts = [...world.children].map(standalone).filter(Boolean);
+  const picture = pictureOf(parts, drawn, visible(trace.title, 120), document.querySelectorAll("#legend .sample"));
   canvas.classList.toggle("far", far);
-  return pictureOf(parts, drawn, visible(trace.title, 120), document.querySelectorAll("#legend .sample"));
+  fold.open = open;
+  return picture;
 }
 
 /** The large map, or the lines. */

@@ -25,11 +25,14 @@ function partsOf(question) {
   });
 }
 
+/** A layer's number: the first in a path, so that "blocks.0.mlp.1" is of layer 0. */
+const layerOf = (path) => path.split(".").find((part) => /^\d+$/.test(part));
+
 /** Whether a record fits one part. */
 function fits(r, { key, value }) {
   if (key === "op") return r.op !== null && r.op.toLowerCase().includes(value);
   if (key === "module") return r.path.toLowerCase().includes(value);
-  if (key === "layer") return r.path.split(".").includes(value);
+  if (key === "layer") return layerOf(r.path) === value;
   if (key === "head") return r.head === null ? Number(value) > 0 && Number(value) <= r.heads : r.head + 1 === Number(value);
   return r.text.toLowerCase().includes(value);
 }
@@ -47,7 +50,7 @@ const different = (values) => [...new Set(values)];
 /** What there is of each kind. */
 const known = {
   op: different(trace.vertices.filter((v) => v.kind === "op").map((v) => v.name)).sort(),
-  layer: different(trace.modules.flatMap((m) => m.path.split(".").filter((part) => /^\d+$/.test(part)))).sort((a, b) => a - b),
+  layer: different(trace.modules.map((m) => layerOf(m.path)).filter(Boolean)).sort((a, b) => a - b),
   head: Array.from({ length: Math.max(0, ...trace.attentions.map((a) => a.lanes.length)) }, (_, k) => String(k + 1)),
   module: different(trace.modules.map((m) => m.path.split(".").pop()).filter((part) => part && !/^\d+$/.test(part))).sort(),
 };
@@ -120,7 +123,7 @@ function collect() {
 
 function showHeadOf(head, layer) {
   const at = head ? Number(head[1]) - 1 : 0;
-  const attention = trace.attentions.find((a) => a.lanes[at] && (!layer || modulePath(a.module).split(".").includes(layer[1])));
+  const attention = trace.attentions.find((a) => a.lanes[at] && (!layer || layerOf(modulePath(a.module)) === layer[1]));
   if (attention) lookAtHead(attention.id, at);
 }
 
