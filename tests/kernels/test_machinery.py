@@ -138,7 +138,7 @@ import numpy as np
 from tinygrad_mha import kernels
 from tinygrad_mha.kernels import matrix, simd
 kernels.matmul(np.ones((8, 64), np.float32), np.ones((64, 128), np.float32))
-code = "".join(matrix.matmul.inspect_asm().values())
+code = "".join(matrix.product.dispatcher.inspect_asm().values())
 print(simd.REGISTER_BYTES, *(code.count("%" + name) for name in ("xmm", "ymm", "zmm")))
 """
 
@@ -211,6 +211,9 @@ def test_without_a_place_for_the_cache_it_runs_and_warns_once(tmp_path: Path) ->
     assert "Set NUMBA_CACHE_DIR, or else XDG_CACHE_HOME" in done.stderr
 
 
+STATES = ("start", "done")
+
+
 def test_compilation_is_announced(tmp_path: Path) -> None:
     done = run(
         "from tinygrad_mha import kernels\nimport numpy as np\n"
@@ -219,7 +222,8 @@ def test_compilation_is_announced(tmp_path: Path) -> None:
         XDG_CACHE_HOME=str(tmp_path),
         TINYGRAD_MHA_BACKEND="numba",
     )
-    assert done.stdout.split("\n")[:2] == ["matmul start", "matmul done"], done.stderr
+    wanted = [f"{name} {state}" for name in ("product", "pack", "matmul") for state in STATES]
+    assert done.stdout.splitlines() == wanted, done.stderr  # what it shares with others first
 
 
 # -- threads and processes --------------------------------------------------------------------

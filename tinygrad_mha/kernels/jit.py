@@ -14,6 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,11 @@ event.register("numba:compile", _Announcer())
 class _Cache(FunctionCache):  # type: ignore[misc]
     """Numba's cache on disk; a damaged file cannot stop it, and it does not load the compiler."""
 
+    uses: tuple[Any, ...] = ()  # what has to be there before machine code that calls it is loaded
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        for part in self.uses:
+            part.provide(sig[0].dtype)
         try:
             # not super().load_overload: it would first import all that numba knows how to compile,
             # half of the time to a first result. Machine code needs memory management alone
@@ -160,12 +165,25 @@ def usable_folder() -> Path | None:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called, and keep the result on disk; a decorator."""
+    return stored(function, nogil=True)
+
+
+def kernel_with(*uses: Callable[..., None]) -> Callable[[Callable[..., Any]], Any]:
+    """Make a :func:`kernel` that calls functions which are :func:`.shared`; a decorator."""
+    return partial(stored, uses=uses, nogil=True)
+
+
+def stored(
+    function: Callable[..., Any], uses: tuple[Callable[..., None], ...] = (), **options: Any
+) -> Any:
+    """Compile a function when it is wanted, and keep the result on disk."""
     global _warned
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher = numba.njit(error_model="numpy", **options)(function)
     before = config.CACHE_DIR
     try:
         config.CACHE_DIR = str(_usable_folder())
         dispatcher._cache = _Cache(function)
+        dispatcher._cache.uses = uses
     except (OSError, RuntimeError) as error:
         if not _warned:
             _warned = True

@@ -24,10 +24,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba.core import types
 
-from .jit import inner, kernel
+from .jit import inner, kernel, kernel_with
+from .shared import shared
 from .simd import (
     VECTORS,
+    Memory,
     add,
     fma,
     fma_rows,
@@ -127,8 +130,13 @@ def _begin(bias, j, row, has_bias):  # type: ignore[no-untyped-def]
     return load_row(bias, j, row) if has_bias else row
 
 
-@inner
-def _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, bias, at, has_bias, more):  # type: ignore[no-untyped-def]
+def _of_product(number):  # type: ignore[no-untyped-def]
+    m, i, yes = Memory(number), types.intp, types.boolean
+    return m, i, i, i, m, i, i, m, i, i, i, i, i, m, i, yes, yes
+
+
+@shared(_of_product)
+def product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, bias, at, has_bias, more):  # type: ignore[no-untyped-def]
     """C (+)= A · B (+ bias, from `at` on) with B's rows consecutive in memory."""
     zero = A.dtype.type(0)
     z = splat(zero)
@@ -156,11 +164,15 @@ def _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, bias, at, h
 @inner
 def panel_product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, more):  # type: ignore[no-untyped-def]
     """C (+)= A · B with B's rows consecutive in memory; offsets and strides in elements."""
-    no = np.bool_(False)  # not literally: that would be compiled apart
-    _product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, B, b, no, more)
+    product(A, a, ar, ac, B, b, br, C, c, cr, rows, columns, depth, B, b, False, more)
 
 
-@inner
+def _of_pack(number):  # type: ignore[no-untyped-def]
+    m, i = Memory(number), types.intp
+    return m, i, i, i, m, i, i, i, i
+
+
+@shared(_of_pack)
 def pack(B, b, br, bc, panel, to, width, depth, columns):  # type: ignore[no-untyped-def]
     """Copy (depth, columns) to rows of `width` numbers, along whichever axis is consecutive."""
     lanes, none = lanes_of(B), B.dtype.type(0)
@@ -208,7 +220,7 @@ def _counts(stride, size, n):  # type: ignore[no-untyped-def]
     return n < 2 or stride % size == 0
 
 
-@kernel
+@kernel_with(product, pack)
 def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     """C = A · B (+ bias), for one matrix or many of the same shapes and strides.
 
@@ -280,7 +292,7 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
                 for j in range(0, columns, widest):
                     wide = min(widest, columns - j)
                     b_start, b_row = (k * columns + j * deep, wide) if copied else (b + k * br, br)
-                    _product(
+                    product(
                         block, a_start, a_row, a_column,
                         panels, b_start, b_row,
                         cm, c + i * cr + j, cr,
@@ -321,7 +333,7 @@ def column_sums(X, Y):  # type: ignore[no-untyped-def]
     _column_sums(memory(X), columns, rows, columns, memory(Y))
 
 
-@kernel
+@kernel_with(product)
 def linear_gradients(DY, X, W, DX, DW, DB, for_x, for_w, for_b):  # type: ignore[no-untyped-def]
     """DX = DY · W, DW = DYᵀ · X and DB = Σ DY over the rows, as far as they are wanted.
 
@@ -345,8 +357,6 @@ def linear_gradients(DY, X, W, DX, DW, DB, for_x, for_w, for_b):  # type: ignore
         return False
     dy, x, w, dx, dw, db = memory(DY), memory(X), memory(W), memory(DX), memory(DW), memory(DB)
     step = DY.strides[0] // size
-    # not literals: for those, _product would be compiled once more
-    begin, no_bias = size - size, size < 0
     for which in range(2):
         if which == 0:
             wanted, high, depth, ar, ac = for_x, rows, outs, step, 1
@@ -357,9 +367,9 @@ def linear_gradients(DY, X, W, DX, DW, DB, for_x, for_w, for_b):  # type: ignore
         if wanted:
             for k in range(0, depth, DEPTH):
                 deep = min(DEPTH, depth - k)
-                _product(
-                    dy, k * ac, ar, ac, b, k * br, br, c, begin, ins,
-                    high, ins, deep, dy, k, no_bias, k > 0,
+                product(
+                    dy, k * ac, ar, ac, b, k * br, br, c, 0, ins,
+                    high, ins, deep, dy, k, False, k > 0,
                 )  # fmt: skip
     if for_b:
         _column_sums(dy, step, rows, outs, db)
