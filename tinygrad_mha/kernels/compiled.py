@@ -454,6 +454,20 @@ def embedding_backward(dy: Array, index: Array, count: int) -> Array:
 # -- attention ------------------------------------------------------------------------------
 
 
+def _brought(
+    batch: tuple[int, ...], mask: Array | None, bias: Array | None, *arrays: Array
+) -> tuple[int, int, tuple[Any, ...], list[Array]]:
+    """N and h, the mask and the bias as kernels take them, and arrays as (N, h, …)."""
+    if len(batch) > 2:
+        arrays = tuple(flat(x, batch) for x in arrays)
+        mask = None if mask is None else flat(mask, batch)
+        bias = None if bias is None else flat(bias, batch)
+        batch = (math.prod(batch[:-1]), batch[-1])
+    n, heads = (1, 1, *batch)[-2:]
+    limits = limit(mask, _BYTE), mask is not None, limit(bias, arrays[0].dtype), bias is not None
+    return n, heads, limits, [four(x) for x in arrays]
+
+
 def attention(
     q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None,
     causal: bool, scale: float, dropout: float, seed: int,
@@ -463,27 +477,17 @@ def attention(
     (length, width), (keys, deep) = q.shape[-2:], v.shape[-2:]
     if 0 in (*batch, length, keys, width, deep):
         return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
-    if len(batch) > 2:
-        q, k, v = flat(q, batch), flat(k, batch), flat(v, batch)
-        mask = None if mask is None else flat(mask, batch)
-        bias = None if bias is None else flat(bias, batch)
-        out, lse = attention(q, k, v, mask, bias, causal, scale, dropout, seed)
-        return out.reshape(*batch, length, deep), lse.reshape(*batch, length)
     run = _kernel(fused.attention, q.dtype)
-    n, heads = (1, 1, *batch)[-2:]
-    q, k, v = four(q), four(k), four(v)
+    n, heads, limits, (q, k, v) = _brought(batch, mask, bias, q, k, v)
     out, lse = lying_like(q, n, heads, length, deep), np.empty((n * heads, length), q.dtype)
-    given = (
-        q, k, v, limit(mask, _BYTE), mask is not None, limit(bias, q.dtype), bias is not None,
-        out, lse, causal, scale, dropping(dropout, seed),
-    )  # fmt: skip
+    given = (q, k, v, *limits, out, lse, causal, scale, dropping(dropout, seed))
     blocks = n * heads * -(-length // fused.QUERIES)
     products = n * heads * length * keys * (width + deep)
     if products < PARALLEL_PRODUCTS or get_num_threads() == 1:
         run(*given, 0, blocks)
     else:
         over_ranges(lambda start, stop: run(*given, start, stop), blocks)
-    if len(batch) < 2:
+    if len(batch) != 2:
         out = out.reshape(*batch, length, deep)
     return out, lse.reshape(*batch, length)
 
@@ -496,18 +500,10 @@ def attention_weights(
     (length, width), keys = q.shape[-2:], k.shape[-2]
     if 0 in (*batch, length, keys, width):
         return reference.attention_weights(q, k, mask, bias, causal, scale)
-    if len(batch) > 2:
-        q, k = flat(q, batch), flat(k, batch)
-        mask = None if mask is None else flat(mask, batch)
-        bias = None if bias is None else flat(bias, batch)
     run = _kernel(fused.attention_weights, q.dtype)
-    q, k = four(q), four(k)
-    n, heads = (1, 1, *(batch if len(batch) < 3 else (math.prod(batch[:-1]), batch[-1])))[-2:]
+    n, heads, limits, (q, k) = _brought(batch, mask, bias, q, k)
     weights = np.empty((n, heads, length, keys), q.dtype)
-    given = (
-        q, k, limit(mask, _BYTE), mask is not None, limit(bias, q.dtype), bias is not None,
-        weights, causal, scale,
-    )  # fmt: skip
+    given = (q, k, *limits, weights, causal, scale)
     blocks = n * heads * -(-length // fused.QUERIES)
     if weights.size * width < PARALLEL_PRODUCTS or get_num_threads() == 1:
         run(*given, 0, blocks)
@@ -528,23 +524,15 @@ def attention_backward(
         return reference.attention_backward(
             dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
         )  # fmt: skip
-    if len(batch) > 2:
-        dout, q, k, v, out = (flat(x, batch) for x in (dout, q, k, v, out))
-        mask = None if mask is None else flat(mask, batch)
-        bias = None if bias is None else flat(bias, batch)
     run = _kernel(fused.attention_backward, q.dtype)
-    n, heads = (1, 1, *dout.shape[:-2])[-2:]
-    dout, q, k, v, out = four(dout), four(q), four(k), four(v), four(out)
+    n, heads, limits, (dout, q, k, v, out) = _brought(batch, mask, bias, dout, q, k, v, out)
     dq, dk, dv = into or (
         lying_like(q, n, heads, length, width),
         lying_like(k, n, heads, keys, width),
         lying_like(v, n, heads, keys, deep),
     )
     items, blocks, threads = n * heads, -(-length // fused.QUERIES), get_num_threads()
-    given = (
-        dout, q, k, v, out, lse.reshape(items, length),
-        limit(mask, _BYTE), mask is not None, limit(bias, q.dtype), bias is not None, dq,
-    )  # fmt: skip
+    given = (dout, q, k, v, out, lse.reshape(items, length), *limits, dq)
     how = causal, scale, dropping(dropout, seed)
     if threads == 1 or items * length * keys * (2 * width + deep) < PARALLEL_PRODUCTS:
         run(*given, dk, dv, *how, 0, items * blocks)
