@@ -77,6 +77,9 @@ for dtype in (np.float32, np.float64):
         y, mu, rstd = kernels.layer_norm(x, make(n), make(n), 1e-5)
         kernels.layer_norm_backward(dy, x, make(n), mu, rstd)
         kernels.gelu(x), kernels.gelu(x, True)
+        kernels.relu_backward(dy, x), kernels.squared_error(x, dy, 2.0)
+        kernels.adamw_step([(make(n), make(n), make(n), like(np.ones(n, dtype)))], lr=0.1,
+                           beta1=0.9, beta2=0.9, eps=1e-8, weight_decay=0.0, step=1)
         done += 1
     for L, S, p, deep in [(1, 1, 1, 1), (3, 5, 4, 7), (16, 16, 8, 8), (17, 33, 16, 12),
                           (96, 384, 32, 32), (97, 385, 31, 33), (200, 500, 64, 16)]:

@@ -152,9 +152,11 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         raise TypeError(
             f"x is {dtype} and weight is {weight.dtype}; convert one, for example with .float()"
         )
-    # one product for all leading axes: (..., in) -> (rows, in)
+    if x.ndim > 2:
+        # one product for all leading axes: (..., in) -> (rows, in)
+        return linear(_flat(x), weight, bias).reshape(*x.shape[:-1], len(weight))
     y = matmul(_flat(x), weight.T, bias=bias)
-    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(weight))
+    return y if x.ndim == 2 else y.reshape(len(weight))
 
 
 def linear_gradients(
@@ -195,8 +197,9 @@ def linear_gradients(
 
 
 def _flat(x: Array) -> Array:
-    # (..., n) -> (rows, n); the count is spelt out because −1 is ambiguous where n is 0
-    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    # (..., n) -> (rows, n); where n is 0, −1 would be ambiguous
+    n = x.shape[-1]
+    return x if x.ndim == 2 else x.reshape(-1 if n else math.prod(x.shape[:-1]), n)
 
 
 def column_sums(x: Array) -> Array:

@@ -66,10 +66,15 @@ def embedding(weight: Value, index: Value, padding_idx: int | None = None) -> Va
         raise IndexError(f"padding_idx {padding_idx} is out of range for {len(weight)} embeddings")
     if index.dtype.kind not in "iu":
         raise TypeError(f"index has dtype {index.dtype}, expected integers")
-    if index.size and not 0 <= index.min() <= index.max() < weight.shape[0]:
-        worst = index.min() if index.min() < 0 else index.max()
-        raise IndexError(f"index {worst} is out of range for {weight.shape[0]} embeddings")
-    return weight[index]
+    which = np.asarray(index, np.intp)
+    least = np.minimum.reduce(which, axis=None, initial=0)
+    if least < 0:  # which NumPy would count from the end
+        raise IndexError(f"index {least} is out of range for {len(weight)} embeddings")
+    try:
+        return weight.take(which, 0)
+    except IndexError:
+        worst = which.max()
+        raise IndexError(f"index {worst} is out of range for {len(weight)} embeddings") from None
 
 
 @embedding.gradient("weight", "dW = 0, then dW[index] += dy")

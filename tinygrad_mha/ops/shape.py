@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..engine import Sample, op
 from ..engine.op import Value
 from .axes import Shape, broadcast_axis
@@ -53,6 +54,11 @@ def sum_to(x: Value, shape: Shape) -> Value:
         The shape to reach.
     """
     lead = x.ndim - len(shape)
+    if lead > 0 and shape and x.shape[lead:] == shape and x.dtype.kind == "f":
+        # (n₁, …, *shape) -> (rows, numbers in shape): added up in blocks, without rounding errors
+        # that run on
+        rows = x.reshape(math.prod(x.shape[:lead]), math.prod(shape))
+        return kernels.column_sums(rows).reshape(shape)
     stretched = tuple(
         i for i in range(x.ndim) if i < lead or (shape[i - lead] == 1 and x.shape[i] != 1)
     )
@@ -147,10 +153,10 @@ def reshape(x: Value, shape: Shape | int) -> Value:
         As many elements.
     """
     sizes = (shape,) if isinstance(shape, int | np.integer) else shape
-    if any(n < -1 for n in sizes):
+    if min(sizes, default=0) < -1:
         raise ValueError(f"shape {shape}: a size is at least 0, or −1 to be worked out")
     try:
-        return np.reshape(x, sizes)
+        return x.reshape(sizes)
     except ValueError:
         known = math.prod(size for size in sizes if size >= 0)
         what = f"a multiple of {known}" if -1 in sizes else f"{known}"
