@@ -157,22 +157,25 @@ class Graph:
 
         return cls(read(text))
 
-    def to_html(self, theme: str = "system") -> str:
+    def to_html(self, theme: str = "system", heads: str = "lanes") -> str:
         """Build the interactive page: one file, which opens offline.
 
         Parameters
         ----------
         theme : {"system", "light", "dark"}
             In which colours it opens; whoever reads it can change them there.
+        heads : {"lanes", "fused"}
+            With which graph it opens: every head by itself, or the operations that ran. The
+            page has a switch for that too.
 
         Raises
         ------
         ValueError
-            `theme` is another.
+            `theme` or `heads` is another.
         """
         from .html import page
 
-        return page(self.data, theme)
+        return page(self.data, theme, heads)
 
     def save(self, path: str | os.PathLike[str], **options: Unpack[Options]) -> Path:
         """Write a picture, a page, a table or the data, as the suffix says.
@@ -185,7 +188,7 @@ class Graph:
         **options
             Of pictures (.svg, .png, .pdf, .dot) those of :meth:`to_dot`, where ``head``
             counts from 0 and draws the head that is labelled one more; of .html the
-            ``theme`` of :meth:`to_html`. The others have none.
+            ``theme`` and ``heads`` of :meth:`to_html`. The others have none.
 
         Returns
         -------
@@ -223,7 +226,7 @@ class Graph:
         if kind == "json":
             content = self.to_json()
         elif kind == "html":
-            content = self.to_html(options.get("theme", "system"))
+            content = self.to_html(options.get("theme", "system"), options.get("heads", "lanes"))
         elif kind == "txt":
             content = self.table(whole=True) + "\n"
         elif kind == "dot":

@@ -50,17 +50,28 @@ def script() -> str:
 #: In which colours a page can open.
 THEMES = ("system", "light", "dark")
 
+#: With which graph it opens.
+HEADS = ("lanes", "fused")
 
-def page(data: Trace, theme: str = "system") -> str:
+
+def page(data: Trace, theme: str = "system", heads: str = "lanes") -> str:
     """Build one file that needs nothing else and asks for nothing."""
+    if heads not in HEADS:
+        raise ValueError(f"heads is {heads!r}; it can be 'lanes' or 'fused'")
     if theme not in THEMES:
         raise ValueError(f"theme is {theme!r}; of a page it can be 'system', 'light' or 'dark'")
     parts = {
         "theme": theme,
         "title": label(data.title, 200),
         "style": source("page.css"),
-        # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
-        "data": packed(replace(data, fused=None)).replace("<", "\\u003c"),
+        "data": _inside_script(packed(replace(data, fused=None))),
+        "ran": "" if data.fused is None else _inside_script(packed(data.fused)),
+        "heads": heads,
         "script": script(),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))
+
+
+def _inside_script(text: str) -> str:
+    """JSON in which nothing ends the element: only </script> and <!-- could."""
+    return text.replace("<", "\\u003c")

@@ -61,7 +61,7 @@ def check_options(caller: str, options: Mapping[str, Any], kind: str = "svg") ->
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise TypeError(f"{caller}: there is no option {name!r}; {hint}")
-        takers = (*PICTURES, "html") if name == "theme" else PICTURES
+        takers = (*PICTURES, "html") if name in ("theme", "heads") else PICTURES
         if kind not in takers:
             raise ValueError(
                 f"{caller}: {name} means nothing for .{kind}; it is for "

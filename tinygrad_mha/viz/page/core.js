@@ -5,8 +5,12 @@
 // put into one function, in the order that html.py gives: what they declare stays in there.
 
 const $ = (id) => document.getElementById(id);
-const [trace] = unpackRecord(JSON.parse($("trace").textContent));
-$("trace").remove(); // it may be large, and is not needed twice
+const both = $("ran").textContent !== ""; // whether something was fused, so that what ran is another graph
+const asRan = both && document.documentElement.dataset.heads === "fused";
+const pristine = both ? document.documentElement.innerHTML : ""; // the page, to begin anew with the other graph
+const [trace] = unpackRecord(JSON.parse($(asRan ? "ran" : "trace").textContent));
+$("trace").remove(); // they may be large, and are not needed twice
+$("ran").remove();
 
 const state = {
   chosen: null, // {vertex, key}: a vertex of the trace, the key of what stands for it; or only one of them

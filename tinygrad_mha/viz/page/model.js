@@ -342,7 +342,7 @@ function openLevels(room) {
 /** What a newcomer sees: as many levels as fit a screen, and the way to the first attention. */
 function openFirst() {
   state.open.clear();
-  openLevels(operations() <= 45 && !trace.attentions.length ? LIMIT : 24);
+  openLevels(operations() <= 45 && !trace.attentions.length && !asRan ? LIMIT : 24);
   const first = trace.attentions[0];
   if (!first) return;
   const sum = model.homes[first.output][0];

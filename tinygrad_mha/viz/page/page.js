@@ -137,6 +137,27 @@ function stepBy(by) {
   goTo(state.step + by);
 }
 
+// ---- what ran, beside the lanes -------------------------------------------------------------
+
+/** Begin anew with the graph that ran, or with its steps: the page itself, in the colours that it has now. */
+function startForms() {
+  $("fused-label").hidden = !both;
+  $("fused").checked = asRan;
+  $("fused").addEventListener("change", () => {
+    const root = document.documentElement.cloneNode(false);
+    root.dataset.heads = asRan ? "lanes" : "fused";
+    const [begin, end] = root.outerHTML.split("></");
+    try { // names and keys in the address are of the other graph
+      history.replaceState(null, "", location.pathname + location.search + ($("gradients").checked ? "#gradients=on" : ""));
+    } catch {
+      // the frame of a notebook has no address of its own
+    }
+    document.open();
+    document.write("<!doctype html>" + begin + ">" + pristine + "</" + end);
+    document.close();
+  });
+}
+
 // ---- start ---------------------------------------------------------------------------------
 
 function start() {
@@ -157,6 +178,7 @@ function start() {
   startHeads();
   startBackward();
   startSave();
+  startForms();
   startAddress();
   $("theme").addEventListener("click", nextTheme);
   $("help-button").addEventListener("click", () => $("help").showModal());
