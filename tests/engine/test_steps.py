@@ -103,3 +103,14 @@ def test_steps_leave_the_switch_alone_between_steps() -> None:
 def test_bad_arguments_raise_at_the_call() -> None:
     with pytest.raises(RuntimeError, match="no graph"):
         tm.autograd.steps(tm.tensor(1.0))
+
+
+def test_a_step_is_printed_as_one_reads_it() -> None:
+    x = tm.tensor([1.0, 2.0], requires_grad=True)
+    steps = list(tm.autograd.steps((x.exp() * x).sum()))
+    assert str(steps[0]).startswith("0. sum: y = Σ x    dy is float32 ()\n   dx = dy, copied along")
+    head, to_exp, to_x = str(steps[1]).splitlines()
+    assert head == "1. mul: y = a · b    dy is float32 (2,), then frees what it saved"
+    assert "da = dy · b    float32 (2,) -> <exp #" in to_exp
+    assert to_x == "   db = dy · a    float32 (2,) -> leaf (2,)"
+    assert str(steps[2]).splitlines()[1] == "   dx = dy · y    float32 (2,) +=> leaf (2,)"

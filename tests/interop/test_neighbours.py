@@ -112,6 +112,43 @@ def test_a_gradient_is_not_lost_by_dlpack() -> None:
         tm.from_dlpack([1.0])
 
 
+@pytest.mark.parametrize("name", ["cbrt", "rint", "degrees", "reciprocal", "positive", "fabs"])
+def test_any_ufunc_of_a_tensor_is_a_tensor(name: str) -> None:
+    x = tm.tensor([1.0, -2.5, 8.0])
+    got = getattr(np, name)(x)
+    assert type(got) is tm.Tensor
+    np.testing.assert_array_equal(got.data, getattr(np, name)(x.data))
+    with pytest.raises(TypeError, match=rf"numpy\.{name}: has no gradient here.*\.detach\(\)"):
+        getattr(np, name)(leaf(2))
+
+
+def test_ufuncs_methods_and_out() -> None:
+    x, array = tm.tensor([[1.0, 2.0], [3.0, 4.0]]), np.zeros((2, 2), np.float32)
+    assert np.add.reduce(x).tolist() == [4.0, 6.0]
+    assert np.multiply.outer(x, x).shape == (2, 2, 2, 2)
+    array += x
+    assert type(array) is np.ndarray
+    assert np.add(x, 1, out=array) is array
+    assert array.tolist() == [[2.0, 3.0], [4.0, 5.0]]
+    np.add.at(array, [0], x[:1])
+    assert array[0].tolist() == [3.0, 5.0]
+    with pytest.raises(TypeError, match=r"numpy\.add: out is a tensor; write its method in place"):
+        np.add(x, 1, out=x)
+    with pytest.raises(TypeError, match=r"numpy\.add\.reduce: has no gradient here"):
+        np.add.reduce(leaf(2))
+
+
+def test_what_a_tensor_is_can_be_asked_with_its_gradient() -> None:
+    x = tm.zeros(2, 3, requires_grad=True)
+    assert (np.shape(x), np.ndim(x), np.size(x), np.isrealobj(x)) == ((2, 3), 2, 6, True)
+
+
+def test_named_tuples_of_numpy_stay_named() -> None:
+    found = np.linalg.svd(tm.eye(2))
+    assert type(found.S) is tm.Tensor
+    assert found.S.tolist() == [1.0, 1.0]
+
+
 # -- einops ---------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ tangent walks forward), :mod:`.modes` (the switches), :mod:`.hooks` and
 :mod:`.gradcheck` (how all of it is held to account).
 """
 
-from .backward import Flow, Step, backward, grad, steps
+from .backward import backward, grad, steps
 from .forward import push_forward
 from .function import Function
 from .gradcheck import gradcheck, gradgradcheck
@@ -26,6 +26,7 @@ from .modes import (
 )
 from .node import Frame, Given, Node, Scope
 from .op import REGISTRY, Op, Sample, op
+from .step import Flow, Step
 from .tensor import Tensor, tensor
 
 __all__ = [

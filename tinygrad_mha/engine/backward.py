@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,28 +21,9 @@ from .hooks import run
 from .messages import describe
 from .modes import enable_grad, no_grad, thread
 from .node import Node, fingerprints
-from .op import Rule, plain
+from .op import plain
+from .step import Flow, Step
 from .tensor import Tensor
-
-
-class Flow(NamedTuple):
-    """What one step sent to one of its inputs."""
-
-    input: str
-    rule: Rule | None
-    gradient: Any
-    target: Node | Tensor
-    accumulated: bool  # True where something had arrived before: the += at a fan-out
-
-
-class Step(NamedTuple):
-    """One node's turn in the backward pass."""
-
-    index: int  # type: ignore[assignment]  # a field, not tuple.index: nobody searches a step
-    node: Node
-    incoming: Any
-    flows: tuple[Flow, ...]
-    freed: bool
 
 
 def backward(

@@ -78,7 +78,7 @@ class Tensor:
         self, data: npt.ArrayLike, requires_grad: bool = False, grad_fn: Node | None = None
     ) -> None:
         if type(data) is not np.ndarray:
-            data = _as_array(data)
+            data = as_array(data)
         elif grad_fn is None and data.dtype is not _FLOAT32 and data.dtype not in _NUMBERS:
             data = _as_numbers(data, data)
         if requires_grad and grad_fn is None and data.dtype.kind != _FLOATING:
@@ -283,13 +283,6 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[int, int]:
         """Say where the memory is: in the CPU's."""
         return self.data.__dlpack_device__()
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """``np.exp(t)``, ``array + t``: a tensor again, with its gradient, never a bare array."""
-        operation = UFUNCS.get(ufunc)
-        if method != "__call__" or kwargs or operation is None:
-            return NotImplemented
-        return operation(*map(_operand, inputs))
 
     def detach(self) -> Tensor:
         """Return the same values, sharing memory, cut off from the graph."""
@@ -503,15 +496,10 @@ def weak(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _operand(value: Any) -> Any:
-    """What a ufunc takes beside a tensor: lists too, whose floats are float32 here."""
-    return _as_array(value) if isinstance(value, list | tuple) else weak(value)
-
-
 _PLAIN = (np.dtype("float32"), np.dtype("int64"), np.dtype("bool"))
 
 
-def _as_array(data: npt.ArrayLike) -> np.ndarray:
+def as_array(data: npt.ArrayLike) -> np.ndarray:
     """Convert as PyTorch does: Python floats become float32, NumPy values keep their dtype."""
     if isinstance(data, Tensor):
         return data.data
@@ -579,7 +567,7 @@ def tensor(data: Any, *, dtype: npt.DTypeLike | None = None, requires_grad: bool
     """
     if isinstance(data, list | tuple) and any(isinstance(x, Tensor) for x in data):
         data = np.stack([np.asarray(x) for x in data])
-    array = _as_array(data)
+    array = as_array(data)
     try:
         np.dtype(dtype)
     except TypeError:

@@ -20,37 +20,37 @@ _BITS = (
 # -- order --------------------------------------------------------------------------
 
 
-@elementwise("y = a = b", symbol="=", ufunc=np.equal, samples=two())
+@elementwise("y = (a = b)", symbol="=", ufunc=np.equal, samples=two())
 def eq(a: Value, b: Value) -> Value:
     """Whether a = b, elementwise with broadcasting."""
     return np.equal(a, b)
 
 
-@elementwise("y = a ≠ b", symbol="≠", ufunc=np.not_equal, samples=two())
+@elementwise("y = (a ≠ b)", symbol="≠", ufunc=np.not_equal, samples=two())
 def ne(a: Value, b: Value) -> Value:
     """Whether a ≠ b, elementwise with broadcasting."""
     return np.not_equal(a, b)
 
 
-@elementwise("y = a < b", symbol="<", ufunc=np.less, samples=two())
+@elementwise("y = (a < b)", symbol="<", ufunc=np.less, samples=two())
 def lt(a: Value, b: Value) -> Value:
     """Whether a < b, elementwise with broadcasting."""
     return np.less(a, b)
 
 
-@elementwise("y = a ≤ b", symbol="≤", ufunc=np.less_equal, samples=two())
+@elementwise("y = (a ≤ b)", symbol="≤", ufunc=np.less_equal, samples=two())
 def le(a: Value, b: Value) -> Value:
     """Whether a ≤ b, elementwise with broadcasting."""
     return np.less_equal(a, b)
 
 
-@elementwise("y = a > b", symbol=">", ufunc=np.greater, samples=two())
+@elementwise("y = (a > b)", symbol=">", ufunc=np.greater, samples=two())
 def gt(a: Value, b: Value) -> Value:
     """Whether a > b, elementwise with broadcasting."""
     return np.greater(a, b)
 
 
-@elementwise("y = a ≥ b", symbol="≥", ufunc=np.greater_equal, samples=two())
+@elementwise("y = (a ≥ b)", symbol="≥", ufunc=np.greater_equal, samples=two())
 def ge(a: Value, b: Value) -> Value:
     """Whether a ≥ b, elementwise with broadcasting."""
     return np.greater_equal(a, b)
@@ -60,7 +60,7 @@ def ge(a: Value, b: Value) -> Value:
 
 
 @elementwise(
-    "y = |a − b| ≤ atol + rtol · |b|",
+    "y = (|a − b| ≤ atol + rtol · |b|)",
     symbol="≈",
     promote=False,
     inplace=False,
@@ -140,19 +140,19 @@ for _function in (allclose, equal):
 # -- what kind of number ------------------------------------------------------------
 
 
-@elementwise("y = x is no number", ufunc=np.isnan, inplace=False, samples=one())
+@elementwise("y = whether x is nan", ufunc=np.isnan, inplace=False, samples=one())
 def isnan(x: Value) -> Value:
     """Whether it is nan, elementwise."""
     return np.isnan(x)
 
 
-@elementwise("y = |x| is ∞", ufunc=np.isinf, inplace=False, samples=one())
+@elementwise("y = (|x| = ∞)", ufunc=np.isinf, inplace=False, samples=one())
 def isinf(x: Value) -> Value:
     """Whether it is ∞ or −∞, elementwise."""
     return np.isinf(x)
 
 
-@elementwise("y = |x| < ∞", ufunc=np.isfinite, inplace=False, samples=one())
+@elementwise("y = (|x| < ∞)", ufunc=np.isfinite, inplace=False, samples=one())
 def isfinite(x: Value) -> Value:
     """Whether it is neither infinite nor nan, elementwise."""
     return np.isfinite(x)

@@ -118,7 +118,7 @@ def sqrt(x: Value) -> Value:
     return np.sqrt(x)
 
 
-@sqrt.gradient("x", "dx = dy / 2y")
+@sqrt.gradient("x", "dx = dy / (2y)")
 def sqrt_dx(dy: Value, out: Value) -> Value:
     return dy / (2 * out)
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import Tensor
+from ..engine.op import plain
+from ..engine.tensor import UFUNCS, as_array, weak
 
 #: NumPy's names for our arguments.
 _ARGUMENTS = {"axis": "dim", "keepdims": "keepdim", "ddof": "correction", "repeats": "repeats"}
@@ -68,6 +70,13 @@ _FUNCTIONS[np.std] = lambda a, axis=None, ddof=0, keepdims=False, **_: _spread(
 )
 
 
+#: Of what a tensor is, not of its values: no gradient is lost.
+for _function in (np.shape, np.ndim, np.size, np.iscomplexobj, np.isrealobj, np.result_type):
+    _FUNCTIONS[_function] = lambda *args, _function=_function, **kwargs: _function(
+        *_mapped(args, plain), **_mapped(kwargs, plain)
+    )
+
+
 def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
@@ -83,7 +92,8 @@ def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {key: _mapped(item, function) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_mapped(item, function) for item in value)
+        items = [_mapped(item, function) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return function(value)
 
 
@@ -94,23 +104,47 @@ def _array_function(
     if ours is not None:
         return ours(*args, **kwargs)
     name = f"{function.__module__}.{function.__name__}"
-    for tensor in _tensors((args, kwargs)):
+    _refuse_gradients(name, _tensors((args, kwargs)))
+    return _mapped(function(*_mapped(args, plain), **_mapped(kwargs, plain)), _wrapped)
+
+
+def _refuse_gradients(name: str, tensors: list[Tensor]) -> None:
+    for tensor in tensors:
         if tensor.requires_grad:
             raise TypeError(
                 f"{name}: has no gradient here, and a tensor of shape {tensor.shape} requires one; "
                 "use a function of tinygrad_mha, or pass .detach()"
             )
-    found = function(
-        *_mapped(args, lambda v: v.data if isinstance(v, Tensor) else v),
-        **_mapped(kwargs, lambda v: v.data if isinstance(v, Tensor) else v),
-    )
-    return _mapped(found, lambda v: Tensor(v) if _is_numeric(v) else v)
+
+
+def _wrapped(value: Any) -> Any:
+    return Tensor(value) if _is_numeric(value) else value
 
 
 def _is_numeric(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf"
 
 
+def _operand(value: Any) -> Any:
+    """What a ufunc takes beside a tensor: lists too, whose floats are float32 here."""
+    return as_array(value) if isinstance(value, list | tuple) else weak(value)
+
+
+def _array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """``np.exp(t)``, ``array + t``: a tensor again, with its gradient, never a bare array."""
+    operation = UFUNCS.get(ufunc)
+    if operation is not None and method == "__call__" and not kwargs:
+        return operation(*map(_operand, inputs))
+    name = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+    out = kwargs.get("out", ())
+    if _tensors(out):
+        raise TypeError(f"{name}: out is a tensor; write its method in place, such as add_()")
+    _refuse_gradients(name, _tensors((inputs, kwargs)))
+    found = getattr(ufunc, method)(*_mapped(inputs, plain), **_mapped(kwargs, plain))
+    return found if out or method == "at" else _mapped(found, _wrapped)
+
+
 def attach(tensor: type[Tensor]) -> None:
-    """Give the class NumPy's protocol."""
+    """Give the class NumPy's protocols."""
+    setattr(tensor, "__array_ufunc__", _array_ufunc)  # noqa: B010
     setattr(tensor, "__array_function__", _array_function)  # noqa: B010

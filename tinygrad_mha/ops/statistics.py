@@ -60,7 +60,7 @@ def deviation(x: Value, dim: Dims = None, correction: float = 1, keepdim: bool =
     return np.sqrt(_mean_square(x, dim, correction, keepdim)).astype(x.dtype)
 
 
-@deviation.gradient("x", "dx = dy · (x − x̄) / (n − correction) y, and 0 where y = 0")
+@deviation.gradient("x", "dx = dy · (x − x̄) / ((n − correction) · y), and 0 where y = 0")
 def deviation_dx(
     dy: Value, x: Value, out: Value, dim: Dims, correction: float, keepdim: bool
 ) -> Value:
