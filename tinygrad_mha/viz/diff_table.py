@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .data import Trace
 from .table import aligned
-from .template import fill
+from .template import asset, fill
 from .text import label, number, visible
 from .text import shape as sizes
 
@@ -173,7 +173,7 @@ def page(diff: Diff) -> str:
 
     tables = [f"<h2>{label(title, 200)}</h2>{_table(rows)}" for title, rows in sections(diff)]
     return fill(
-        "diff.html",
+        asset("diff.html"),
         {
             "title": label(f"{diff.names[0]} → {diff.names[1]}", 200),
             "facts": "".join(f"<li>{escape(line)}</li>" for line in facts(diff)),

@@ -21,7 +21,7 @@ from .data import finite
 from .head_measures import NAMES, in_batch, labels, measures, pool
 from .regions import Region, head_axes, regions
 from .replay import Replay, replay
-from .template import asset, fill, in_script
+from .template import asset, common, fill, in_script
 from .text import label
 from .unfold import unfold
 
@@ -317,12 +317,12 @@ class Film:
     def to_html(self) -> str:
         """Build the page with a slider over the training: one file, which opens offline."""
         return fill(
-            "film.html",
+            asset("film.html"),
             {
                 "title": label(self.title, 200),
                 "style": asset("film.css"),
                 "data": in_script(self.to_json()),
-                "script": asset("film.js"),
+                "script": f'"use strict";\n{common()}\n{asset("film.js")}',
             },
         )
 

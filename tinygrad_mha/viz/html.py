@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from importlib.resources import files
 
 from .data import Trace
 from .packing import packed
+from .template import common, fill, in_script
 from .text import label
 
 #: The page's scripts, in the order in which they follow each other; all of them are one function.
@@ -43,7 +43,7 @@ def source(name: str) -> str:
 def script() -> str:
     """Put the page's scripts into one strict function, so that they leave no names behind."""
     licence = f"/* dagre\n{source('vendor/dagre.LICENSE')}*/"
-    parts = ["(() => {", '"use strict";', licence, source("vendor/dagre.min.js")]
+    parts = ["(() => {", '"use strict";', licence, source("vendor/dagre.min.js"), common()]
     return "\n".join([*parts, *(source(name) for name in SCRIPTS), "})();", ""])
 
 
@@ -64,14 +64,9 @@ def page(data: Trace, theme: str = "system", heads: str = "lanes") -> str:
         "theme": theme,
         "title": label(data.title, 200),
         "style": source("page.css"),
-        "data": _inside_script(packed(replace(data, fused=None))),
-        "ran": "" if data.fused is None else _inside_script(packed(data.fused)),
+        "data": in_script(packed(replace(data, fused=None))),
+        "ran": "" if data.fused is None else in_script(packed(data.fused)),
         "heads": heads,
         "script": script(),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))
-
-
-def _inside_script(text: str) -> str:
-    """JSON in which nothing ends the element: only </script> and <!-- could."""
-    return text.replace("<", "\\u003c")
+    return fill(source("page.html"), parts)

@@ -74,8 +74,8 @@ THEMES = {
     ),
 }  # fmt: skip
 
-# Viridis, at eleven points; between them colours are mixed
-_VIRIDIS = (
+#: Viridis, at eleven points; between them colours are mixed.
+VIRIDIS = (
     (68, 1, 84), (72, 36, 117), (65, 68, 135), (53, 95, 141), (42, 120, 142), (33, 145, 140),
     (34, 168, 132), (68, 191, 112), (122, 209, 81), (189, 223, 38), (253, 231, 37),
 )  # fmt: skip
@@ -83,7 +83,7 @@ _VIRIDIS = (
 
 def viridis(share: float) -> str:
     """Colour of a number from 0 to 1."""
-    return _mixed(_VIRIDIS, share)
+    return _mixed(VIRIDIS, share)
 
 
 def flow_colour(theme: Theme, share: float) -> str:

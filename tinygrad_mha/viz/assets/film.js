@@ -1,11 +1,8 @@
-"use strict";
 // The page shows a film of a training and nothing else: see tinygrad_mha/viz/film.py for its fields.
 // Every text goes in through textContent, so a name is never markup.
 
 const film = JSON.parse(document.getElementById("film").textContent);
 const $ = (id) => document.getElementById(id);
-const VIRIDIS = [[68, 1, 84], [72, 36, 117], [65, 68, 135], [53, 95, 141], [42, 120, 142], [33, 145, 140],
-  [34, 168, 132], [68, 191, 112], [122, 209, 81], [189, 223, 38], [253, 231, 37]];
 const DASHES = ["", "7 3", "2 3", "9 3 2 3"]; // by layer, so that colour alone says nothing
 const MOST_LINES = 12; // of a chart; with more heads, those of the chosen layer
 const MOST_LABELS = 48; // on a side of the large map
@@ -15,46 +12,20 @@ const state = { frame: film.steps.length - 1, layer: 0, head: 0, timer: 0 };
 
 // ---- small helpers ------------------------------------------------------------------------
 
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-function drawing(parent, name, attributes = {}, text = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
+/** A shape of a chart, with what is written in it. */
+function added(parent, name, attributes, ...words) {
+  const made = drawing(name, attributes, ...words);
   parent.append(made);
   return made;
 }
 
-/** Names from outside, with what cannot be seen shown by its code point. */
-function visible(text, longest = 60) {
-  const kept = text.length > longest ? text.slice(0, longest - 1) + "…" : text;
-  return kept.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu, (c) => "⟨" + c.codePointAt(0).toString(16) + "⟩");
-}
-
-const token = (text) => visible({ " ": "␣", "\n": "⏎", "\t": "⇥", "": "∅" }[text] || text, 9);
-const number = (x) => (x === null ? "–" : typeof x === "number" ? Number(x.toPrecision(3)).toString() : String(x));
 const fixed = (x) => (typeof x === "number" ? x.toFixed(2) : number(x));
-const tone = (head) => `var(--h${head % 8})`;
 const called = (layer, head) => `${layer + 1}.${head + 1}`;
 const words = (name) => ({ to_self: "on itself", to_previous: "on the previous token", to_first: "on the first token",
   entropy: "entropy, in bits", peak: "largest weight" }[name] || visible(name));
 
 function bytes(base64) {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-}
-
-function viridis(share) {
-  const at = Math.min(Math.max(share, 0), 1) * (VIRIDIS.length - 1);
-  const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
-  return VIRIDIS[low].map((c, k) => Math.round(c + (VIRIDIS[low + 1][k] - c) * (at - low)));
 }
 
 const PALETTE = Array.from({ length: 256 }, (_, k) => viridis(k / 255));
@@ -122,7 +93,7 @@ function paint(canvas, frame, layer, head) {
   for (let y = 0; y < canvas.height; y++) {
     for (let x = 0; x < canvas.width; x++) {
       const cell = start + Math.floor(y / side) * columns.length + Math.floor(x / side);
-      pixels[y * canvas.width + x] = seen[cell] ? shade[maps[frame * frameSize + cell]] : (x + y) % 6 < 2 ? stripe : masked;
+      pixels[y * canvas.width + x] = seen[cell] ? shade[maps[frame * frameSize + cell]] : striped(x, y) ? stripe : masked;
     }
   }
   context.putImageData(image, 0, 0);
@@ -224,12 +195,12 @@ function chart(svg, width, height, left, right, low, high) {
   const x = (step) => left + (step / lastStep) * (width - left - right);
   const y = (value) => 6 + (1 - (value - low) / (high - low || 1)) * (height - 24);
   for (const value of [low, high]) {
-    drawing(svg, "line", { class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value) });
-    drawing(svg, "text", { x: left - 5, y: y(value) + 4, "text-anchor": "end" }, number(value));
+    added(svg, "line", { class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value) });
+    added(svg, "text", { x: left - 5, y: y(value) + 4, "text-anchor": "end" }, number(value));
   }
-  drawing(svg, "text", { x: left, y: height - 4 }, "0");
-  drawing(svg, "text", { x: width - right, y: height - 4, "text-anchor": "end" }, `step ${lastStep}`);
-  const line = drawing(svg, "line", { class: "cursor", y1: 2, y2: height - 16 });
+  added(svg, "text", { x: left, y: height - 4 }, "0");
+  added(svg, "text", { x: width - right, y: height - 4, "text-anchor": "end" }, `step ${lastStep}`);
+  const line = added(svg, "line", { class: "cursor", y1: 2, y2: height - 16 });
   cursors.push({ svg, line, x });
   const move = (event) => {
     if (event.type === "pointermove" && !event.buttons) return;
@@ -258,7 +229,7 @@ function buildLoss() {
   const values = known.map(([, loss]) => loss);
   const width = Math.max(svg.clientWidth, 300), height = svg.clientHeight || 76;
   const { x, y } = chart(svg, width, height, 44, 8, Math.min(...values, 0), Math.max(...values));
-  drawing(svg, "path", { class: "loss", d: path(known.map(([s, v]) => [x(s), y(v)])) });
+  added(svg, "path", { class: "loss", d: path(known.map(([s, v]) => [x(s), y(v)])) });
   svg.setAttribute("aria-label", `Loss over the training, from ${number(values[0])} to ${number(values[values.length - 1])}`);
 }
 
@@ -298,7 +269,7 @@ function buildCurves() {
       const chosen = one.layer === state.layer && one.head === state.head;
       const points = of(one).map((value, k) => [x(film.steps[k]), value]).filter(([, v]) => finite(v)).map(([a, v]) => [a, y(v)]);
       if (!points.length) continue;
-      const line = drawing(svg, "path", { class: chosen ? "line chosen" : "line", d: path(points), "stroke-dasharray": DASHES[one.layer % DASHES.length] });
+      const line = added(svg, "path", { class: chosen ? "line chosen" : "line", d: path(points), "stroke-dasharray": DASHES[one.layer % DASHES.length] });
       line.style.stroke = tone(one.head);
       ends.push({ ...one, chosen, x: points[points.length - 1][0], y: points[points.length - 1][1] });
     }
@@ -316,7 +287,7 @@ function label(svg, ends) {
   let below = 150 - 16;
   for (const end of [...kept].reverse()) { end.at = Math.min(end.at, below); below = end.at - room; }
   for (const end of kept) {
-    const made = drawing(svg, "text", { x: end.x + 5, y: end.at + 4 }, called(end.layer, end.head));
+    const made = added(svg, "text", { x: end.x + 5, y: end.at + 4 }, called(end.layer, end.head));
     made.style.fill = tone(end.head);
     if (end.chosen) made.setAttribute("class", "chosen");
   }
@@ -372,8 +343,7 @@ function start() {
   $("back").addEventListener("click", () => { play(false); go(state.frame - 1); });
   $("forth").addEventListener("click", () => { play(false); go(state.frame + 1); });
   $("play").addEventListener("click", () => play(!state.timer));
-  for (const scale of document.querySelectorAll(".scale")) scale.style.background =
-    `linear-gradient(to right, ${VIRIDIS.map((c) => `rgb(${c.join(",")})`).join(",")})`;
+  for (const scale of document.querySelectorAll(".scale")) scale.style.background = RAMP;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target === $("slider")) return;
     const to = { ArrowLeft: state.frame - 1, ArrowRight: state.frame + 1, Home: 0, End: film.steps.length - 1 }[event.key];

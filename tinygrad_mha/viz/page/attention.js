@@ -14,7 +14,7 @@ function mapPixels(lane) {
     const colour = !lane.visible[i][j] ? null : isBad(w) ? alarm : viridis(w / top);
     for (let y = s * i; y < s * (i + 1); y++) {
       for (let x = s * j; x < s * (j + 1); x++) {
-        const rgb = colour ?? ((x + y) % 6 < 2 ? stripe : masked);
+        const rgb = colour ?? (striped(x, y) ? stripe : masked);
         const at = 4 * (y * wide * s + x);
         for (let k = 0; k < 3; k++) image.data[at + k] = rgb[k];
         image.data[at + 3] = 255;
@@ -148,7 +148,7 @@ function scaleParts(attention, lane) {
   const wrong = lane.weights.some((row) => row.some(isBad)), hatched = lane.visible.some((row) => !row.every(Boolean));
   if (state.lines) parts.push(hint(scaleOfLines(attention, lane)));
   else if (topOf(lane) > NONE) {
-    parts.push(element("div", { class: "scale", "--ramp": `linear-gradient(to right, ${VIRIDIS.map(css).join(",")})` }),
+    parts.push(element("div", { class: "scale", "--ramp": RAMP }),
       hint(`0 to ${number(topOf(lane))}` + (hatched ? "; hatched: masked" : "")));
   }
   if (wrong) parts.push(element("p", { class: "alarm" }, "Some weights are not finite" + (state.lines ? ": they have no line." : ": their cells have this colour.")));

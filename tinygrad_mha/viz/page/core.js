@@ -1,4 +1,4 @@
-// Shared ground: the trace, the page's state, and small helpers.
+// Shared ground: the trace, the page's state, and small helpers; more of these are in common.js.
 //
 // The page draws the trace and nothing else: tinygrad_mha/viz/data.py documents its fields.
 // Every text goes in as a text node, so a name is never markup. All files of the page are
@@ -42,20 +42,6 @@ function tell(event) {
 
 // ---- elements ------------------------------------------------------------------------------
 
-function fill(made, attributes, children) {
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (key.startsWith("--")) made.style.setProperty(key, value);
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value);
-  }
-  made.append(...children.filter((c) => c !== null && c !== undefined));
-  return made;
-}
-
-const element = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
-const drawing = (name, attributes = {}, ...children) =>
-  fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
-
 const hint = (words) => element("p", { class: "hint" }, words);
 const fold = (summary, ...content) => element("details", {}, element("summary", {}, summary), ...content);
 
@@ -63,31 +49,10 @@ const fold = (summary, ...content) => element("details", {}, element("summary", 
 
 const NOT_COMPUTED = "gradient: not computed";
 
-/** Names from outside, with what cannot be seen shown by its code point. */
-function visible(text, longest = 60) {
-  const characters = text.length > longest ? [...text.slice(0, 2 * longest)] : [...text];
-  const kept = characters.length > longest ? characters.slice(0, longest - 1).join("") + "…" : characters.join("");
-  return kept.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu, (c) => "⟨" + c.codePointAt(0).toString(16) + "⟩");
-}
-
-const SHOWN = { " ": "␣", "\n": "⏎", "\t": "⇥" };
-const wholeToken = (text) => visible(text.replace(/[ \n\t]/g, (c) => SHOWN[c]) || "∅", 200);
-
-/** A label's length: what is left out is in the middle, for both ends tell tokens apart. */
-function token(text) {
-  const letters = [...wholeToken(text)];
-  return letters.length > 9 ? [...letters.slice(0, 4), "…", ...letters.slice(-4)].join("") : letters.join("");
-}
 const shape = (sizes) => (sizes.length ? sizes.join("×") : "scalar");
 const count = (sizes) => sizes.reduce((a, b) => a * b, 1);
 const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 const many = (n, word, plural = word + "s") => `${grouped(n)} ${n === 1 ? word : plural}`;
-
-/** Three digits; nan and inf come as text; a dash for what was not computed. */
-function number(x) {
-  if (x === null || x === undefined) return "–";
-  return typeof x === "number" ? String(Number(x.toPrecision(3))).replace("-", "−") : String(x);
-}
 
 function size(bytes) {
   if (bytes < 1000) return many(bytes, "byte");
@@ -106,20 +71,6 @@ const attentionName = (attention) => visible(modulePath(attention.module) || `at
 const vertexName = (v) => visible(v.kind === "op" && v.symbol ? v.symbol : v.name, 40);
 
 // ---- colours -------------------------------------------------------------------------------
-
-/** Heads have the Okabe-Ito palette, and always their number beside it. */
-const tone = (head) => `var(--head-${head % 8})`;
-
-const VIRIDIS = [[68, 1, 84], [72, 36, 117], [65, 68, 135], [53, 95, 141], [42, 120, 142], [33, 145, 140],
-  [34, 168, 132], [68, 191, 112], [122, 209, 81], [189, 223, 38], [253, 231, 37]];
-
-function viridis(share) {
-  const at = Math.min(Math.max(share, 0), 1) * (VIRIDIS.length - 1) || 0;
-  const low = Math.min(Math.floor(at), VIRIDIS.length - 2);
-  return VIRIDIS[low].map((c, k) => Math.round(c + (VIRIDIS[low + 1][k] - c) * (at - low)));
-}
-
-const css = (rgb) => `rgb(${rgb.join(",")})`;
 
 const paints = new Map(); // colours in numbers, until they change
 
