@@ -82,7 +82,7 @@ const many = (n, word, plural = word + "s") => `${grouped(n)} ${n === 1 ? word :
 /** Three digits; nan and inf come as text; a dash for what was not computed. */
 function number(x) {
   if (x === null || x === undefined) return "–";
-  return typeof x === "number" ? String(Number(x.toPrecision(3))).replace("-", "−") : String(x);
+  return typeof x === "number" ? String(Number(x.toPrecision(3))).replaceAll("-", "−") : String(x);
 }
 
 function size(bytes) {
