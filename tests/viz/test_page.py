@@ -215,8 +215,10 @@ def test_zoom_pan_and_minimap(opened: Any) -> None:
     assert where() != before
 
 
-def test_two_fingers_zoom_and_one_moves(opened: Any) -> None:
-    page = opened("gpt", has_touch=True)
+@pytest.mark.parametrize(("width", "mobile"), [(1500, False), (420, True)])
+def test_two_fingers_zoom_and_one_moves(opened: Any, width: int, mobile: bool) -> None:
+    size = {"width": width, "height": 900}
+    page = opened("gpt", has_touch=True, is_mobile=mobile, viewport=size)
     touch = page.context.new_cdp_session(page).send
     send = lambda kind, *at: touch(  # noqa: E731
         "Input.dispatchTouchEvent",
@@ -227,13 +229,13 @@ def test_two_fingers_zoom_and_one_moves(opened: Any) -> None:
         "(document.getElementById('world').transform.baseVal.consolidate().matrix)"
     )
     start = matrix()
-    send("touchStart", (300, 400), (400, 400))
-    send("touchMove", (250, 400), (450, 400))
+    send("touchStart", (200, 400), (300, 400))
+    send("touchMove", (150, 400), (350, 400))
     send("touchEnd")
     pinched = matrix()
     assert pinched[0] == pytest.approx(2 * start[0], rel=0.05)
-    send("touchStart", (300, 400))
-    send("touchMove", (340, 460))
+    send("touchStart", (200, 400))
+    send("touchMove", (240, 460))
     send("touchEnd")
     moved = matrix()
     assert moved[0] == pinched[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -145,6 +146,16 @@ def test_hostile_names_stay_text(visit: Callable[..., Any], tmp_path: Path) -> N
     page.locator("#search").press("Enter")
     page.locator("#large .cell").first.hover()
     page.click("#as-lines")
+    for what in ("graph", "attention"):
+        page.click("#save")
+        with page.expect_download() as caught:
+            page.click(f'[data-save="{what}.svg"]')
+        assert re.fullmatch(r"[a-z0-9-]+\.svg", caught.value.suggested_filename)
+        picture = ElementTree.parse(caught.value.path())
+        assert not [e for e in picture.iter() if e.tag.endswith("script") or e.tag.endswith("}a")]
+    page.click("#tab-graph")
+    address = page.evaluate("location.href")
+    assert not re.search(r"[<>\"\x00]", address)
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

@@ -124,7 +124,7 @@ def test_the_table_is_sorted_by_every_measure(opened: Any) -> None:
     names = [text.replace("\xad", "").strip() for text in titles.all_inner_texts()]
     assert [" ".join(name.split()) for name in names] == [
         "head", "entropy", "peak", "on itself", "on the previous", "on the first",
-        "contribution", "gradient", "Δ loss if ablated",
+        "contribution", "gradient", "to its input", "Δ loss if ablated",
     ]  # fmt: skip
     assert page.locator("#head-table tbody tr").count() == 6
     value = lambda text: float(text.replace("−", "-").removesuffix(" %"))  # noqa: E731
@@ -167,7 +167,8 @@ def test_the_frame_of_the_small_picture_is_dragged(opened: Any) -> None:
 def test_the_speed_is_the_one_that_was_set(opened: Any) -> None:
     page = opened("gpt")
     page.click("#tab-backward")
-    page.clock.install()
+    page.clock.install(time=0)
+    page.clock.pause_at(60_000)  # time goes on where the test says so, and only there
     went = {}
     for pace in (0, 2, 4):
         page.click("#first")
@@ -198,3 +199,16 @@ def test_saved_values_light_up_and_are_gone(opened: Any) -> None:
     assert gone[0] == "none"
     assert len({held[0], used[0], gone[0]}) == 3
     assert used[1] == "5px"
+
+
+def test_what_was_found_is_in_sight_in_the_outline_too(opened: Any) -> None:
+    page = opened("many", viewport={"width": 1200, "height": 500})
+    page.locator("#search").fill("op:softmax layer:2 head:9")
+    page.click("#tab-outline")
+    page.click("#next")
+    row = page.locator("#outline .row.chosen")
+    assert row.count() == 1
+    seen, frame = row.bounding_box(), page.locator("#outline").bounding_box()
+    assert frame["y"] <= seen["y"]
+    assert seen["y"] + seen["height"] <= frame["y"] + frame["height"] + 1
+    assert row.get_attribute("tabindex") == "0"  # and the keys go on from there

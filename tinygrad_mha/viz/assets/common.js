@@ -38,7 +38,7 @@ function token(text) {
 /** Three digits; nan and inf come as text; a dash for what was not computed. */
 function number(x) {
   if (x === null || x === undefined) return "–";
-  return typeof x === "number" ? String(Number(x.toPrecision(3))).replace("-", "−") : String(x);
+  return typeof x === "number" ? String(Number(x.toPrecision(3))).replaceAll("-", "−") : String(x);
 }
 
 // ---- colours -------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ function startAttention() {
   $("all-lines").addEventListener("change", drawLarge);
   const small = $("small"), heads = allLanes.length;
   small.checked = heads > MANY;
-  $("grid-bar").hidden = heads < 2;
+  $("grid-bar").hidden = heads <= LANES;
   const resize = () => $("grid").classList.toggle("small", small.checked);
   small.addEventListener("change", resize);
   resize();

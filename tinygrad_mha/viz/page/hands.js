@@ -19,10 +19,17 @@ function fit(whole = true) {
   const { w, h } = screen();
   const across = w / (drawn.w + 8), all = Math.min(across, h / (drawn.h + 8), 1.3);
   sight.k = Math.max(all, whole ? FAR : Math.max(LEGIBLE, Math.min(READABLE, across)));
-  sight.x = (w - drawn.w * sight.k) / 2;
+  sight.x = within(w / 2 - firstMiddle() * sight.k, w, drawn.w);
   sight.y = Math.max(4, (h - drawn.h * sight.k) / 2);
   fitted = whole ? "whole" : "beginning";
   aim();
+}
+
+/** The middle of the uppermost box: where one begins to read what is wider than the window. */
+function firstMiddle() {
+  let first = null;
+  for (const box of drawn.boxes.values()) if (!box.open && (!first || box.y < first.y)) first = box;
+  return first ? first.x + first.w / 2 : 0;
 }
 
 /** The window has another size: what was fitted is fitted again. */

@@ -1,6 +1,6 @@
 // The table of heads: what each does in numbers, to sort, to hide, to see alone.
 
-const share = (x) => (typeof x === "number" ? `${(100 * x).toFixed(0)} %` : number(x));
+const share = (x) => (typeof x === "number" ? `${number(Number((100 * x).toPrecision(2)))} %` : number(x)); // of attention
 
 /** Why a head lacks a number. */
 const lacking = (lane) => (lane.entropy === null ? "no softmax here" : "not self-attention");

@@ -11,6 +11,9 @@ function drawOutline() {
   const { now, freed } = backwardMarks();
   const chosen = new Set(chosenItems().map((item) => shownAs(item).key));
   const items = shownItems();
+  const told = items.find((item) => chosen.has(item.key));
+  const led = told && told.key !== line; // chosen elsewhere: seen here, too
+  if (led) line = told.key;
   if (!items.some((item) => item.key === line)) line = items[0]?.key ?? null;
   tree.replaceChildren(...items.map((item) => {
     const row = drawRow(item);
@@ -21,6 +24,7 @@ function drawOutline() {
     return row;
   }));
   if (focused) lineOf(line)?.focus();
+  else if (led) lineOf(line).scrollIntoView({ block: "nearest" });
 }
 
 const lineOf = (key) => document.getElementById("line-" + key);
