@@ -276,6 +276,6 @@ def test_hostile_names_are_only_text(name: str) -> None:
     safe(diff.to_svg())
     assert diff.table().replace("\n", "").isprintable()
     page = diff.to_html()
-    assert "<script" not in page.lower()
+    assert page.lower().count("<script") == 1  # the page's own, which asks for a notebook's colours
     for svg in page.split("<svg")[1:]:
         ET.fromstring("<svg" + svg[: svg.index("</svg>")] + "</svg>")

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from .data import Trace
 from .packing import packed
+from .template import asset
 from .text import label
 
 #: The page's scripts, in the order in which they follow each other; all of them are one function.
@@ -61,6 +62,7 @@ def page(data: Trace, theme: str = "system") -> str:
         "style": source("page.css"),
         # inside a script element only </script> and <!-- could end it; JSON may write < as \u003c
         "data": packed(replace(data, fused=None)).replace("<", "\\u003c"),
+        "around": asset("around.js"),
         "script": script(),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], source("page.html"))
