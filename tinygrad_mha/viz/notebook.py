@@ -51,8 +51,8 @@ def _without(title: str, words: Sequence[str], picture: str | None) -> str:
     """What a notebook shows that is not trusted."""
     lines = [
         *words,
-        "The interactive page is shown once this notebook is trusted (File or View → Trust "
-        "Notebook), or the cell has run again.",
+        "The interactive page is shown once this notebook is trusted (command “Trust Notebook”), "
+        "or the cell has run again.",
     ]
     text = f"<p><b>{label(title, 200)}</b></p><p>{'<br>'.join(map(html.escape, lines))}</p>"
     if picture is None or len(picture) > MOST:
