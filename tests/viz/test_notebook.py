@@ -117,6 +117,18 @@ def test_what_the_reader_chose_is_kept(browser: Any, graph: tm.viz.Graph, tmp_pa
         assert inside.locator("body").evaluate(f"() => {GROUND}") == "rgb(18, 24, 31)"
 
 
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_pictures_are_saved_from_the_frame(
+    browser: Any, graph: tm.viz.Graph, kind: str, tmp_path: Path
+) -> None:
+    with browsers.opened(browser, cell(tmp_path, graph._repr_html_(), 900)) as page:
+        inside = page.frame_locator("iframe")
+        inside.locator("#save").click()
+        with page.expect_download() as caught:
+            inside.locator(f'[data-save="graph.{kind}"]').click()
+        assert Path(caught.value.path()).stat().st_size > 1000
+
+
 def test_nobody_else_tells_the_colours(browser: Any, graph: tm.viz.Graph, tmp_path: Path) -> None:
     with browsers.opened(browser, graph.save(tmp_path / "page.html")) as page:
         page.evaluate("postMessage({ around: 'dark' }, '*')")

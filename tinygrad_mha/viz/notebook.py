@@ -40,7 +40,7 @@ def framed(
         frames: there stand the words and the picture.
     """
     return (
-        f'<iframe title="{label(title, 200)}" sandbox="allow-scripts" loading="lazy" '
+        f'<iframe title="{label(title, 200)}" sandbox="allow-scripts allow-downloads" loading="lazy" '
         f'style="width:100%;height:{height}px;border:0;display:block;background:transparent" '
         f'onload="{html.escape(asset("frame.js"), quote=True)}" '
         f'srcdoc="{html.escape(page, quote=True)}">{_without(title, words, picture)}</iframe>'
