@@ -88,6 +88,53 @@ def test_graph_draws_a_text_of_ones_own(
     assert all(f"{lane['ablation']:+.3g}" in out for lane in lanes)
 
 
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        ("all of it", []),
+        ("日本 x\x01\udcff", ["not in the model's alphabet, so read as \ufffd: ⟨1⟩ 日 本 ⟨dcff⟩"]),
+        ("ab" * 200, ["reads 64 characters at a time; of 400 these are drawn: 'abab"]),
+        ("é" * 66, ["reads 64 characters", "so read as \ufffd: é"]),
+        ("a" * 65, []),  # the last one is what the model has to foretell
+    ],
+    ids=["whole", "strange", "long", "both", "just"],
+)
+def test_graph_says_what_it_does_not_read(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, notes: list[str]
+) -> None:
+    command = ["graph", str(demo / "model.safetensors"), "--text", text, "--formats", "txt"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note")]
+    assert len(told) == len(notes)
+    assert all(part in line for part, line in zip(notes, told, strict=True))
+
+
+def test_graph_interrupted_leaves_nothing_half_written(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    (tmp_path / "graph.svg").write_text("an older one")
+    monkeypatch.setattr(os, "replace", interrupted)  # just before a file would appear
+    assert main(["graph", str(demo / "model.safetensors"), "--out", str(tmp_path)]) == 130
+    assert [p.name for p in tmp_path.iterdir()] == ["graph.svg"]
+    assert (tmp_path / "graph.svg").read_text() == "an older one"
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_graph_replaces_older_files_but_no_folder(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "graph.txt").write_text("an older one")
+    (tmp_path / "graph.json").mkdir()
+    command = ["graph", str(demo / "model.safetensors"), "--out", str(tmp_path)]
+    assert main([*command, "--formats", "txt,json"]) == 1
+    assert "an older one" not in (tmp_path / "graph.txt").read_text("utf-8")
+    assert f"cannot write {tmp_path / 'graph.json'}" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["graph.json", "graph.txt"]
+
+
 def test_graph_compares_two_models(
     demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,7 +83,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_and_example_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    files = [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
+    files = [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.*")]
     missing = [f.name for f in files if f.name != "README.md" and f"{f.name})" not in index]
     assert not missing
     assert "docs/README.md" in (ROOT / "README.md").read_text(encoding="utf-8")

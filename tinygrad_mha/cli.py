@@ -244,7 +244,11 @@ def _demo(options: argparse.Namespace) -> int:
         )
         print(f"\nIt continues {options.text!r}:\n")
         print("    " + model.sample(options.text, 240).replace("\n", "\n    ") + "\n", flush=True)
-    picture, page = _draw(model, options.text, options.out, ("svg", "html"))
+    for words in _misread(model, options.text):
+        print(f"Note    {words}")
+    graph = _traced(model, options.text)
+    graph.ablate()
+    picture, page = _draw(graph, options.out, ("svg", "html"))
     filmed = ""
     if film is not None:
         path = film.save(options.out / "film.html")
@@ -295,12 +299,27 @@ def _traced(model: CharModel, sentence: str, elements: int = 64) -> Graph:
     return viz.trace(loss, model=gpt, tokens=tokens, elements=elements)
 
 
-def _draw(
-    model: CharModel, sentence: str, folder: Path, formats: Sequence[str], theme: str = "light"
-) -> list[Path]:
-    """Write a sentence's graph in some formats, with what the loss is without each head."""
-    graph = _traced(model, sentence)
-    graph.ablate()
+def _misread(model: CharModel, text: str) -> list[str]:
+    """What of a text the model will not see as it is, in words."""
+    from .tasks.text import UNKNOWN
+    from .viz.text import visible
+
+    context, told = model.recipe.context, []
+    read = text[: context + 1]  # the last one is only foretold
+    if len(text) > len(read):
+        told.append(
+            f"the model reads {context} characters at a time; of {len(text):,} these are drawn: "
+            f"{read[:-1]!r}"
+        )
+    strange = sorted(set(read) - set(model.alphabet))
+    if strange:
+        shown = " ".join(map(visible, strange[:12])) + (" …" if len(strange) > 12 else "")
+        told.append(f"not in the model's alphabet, so read as {UNKNOWN}: {shown}")
+    return told
+
+
+def _draw(graph: Graph, folder: Path, formats: Sequence[str], theme: str = "light") -> list[Path]:
+    """Write a graph in some formats."""
     names = {"html": "report.html"}
     return [_save(graph, folder / names.get(f, f"graph.{f}"), theme) for f in formats]
 
@@ -458,9 +477,12 @@ def _graph(options: argparse.Namespace) -> int:
     model = _load(options.checkpoint)
     other = _load(options.diff) if hasattr(options, "diff") else None
     _writable(options.out)
+    for words in _misread(model, options.text):
+        print(f"Note    {words}")
     print("Loss, in nats per character, without each head in turn:\n", flush=True)
-    print(_traced(model, options.text).ablate(), flush=True)
-    saved = _draw(model, options.text, options.out, options.formats, options.theme)
+    graph = _traced(model, options.text)
+    print(graph.ablate(), flush=True)
+    saved = _draw(graph, options.out, options.formats, options.theme)
     if other is not None:
         everything = 10**8  # elements: so that differences are exact
         before, after = (_traced(m, options.text, everything) for m in (other, model))

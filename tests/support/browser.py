@@ -54,7 +54,9 @@ def opened(browser: Any, path: Path, script: str = "", **options: Any) -> Iterat
         "request",
         lambda request: (
             None
-            if request.url.startswith(("file:", "about:srcdoc", "data:image/png"))
+            if request.url.startswith(
+                ("file:", "about:srcdoc", "data:image/png", "data:image/svg+xml")
+            )
             else wrong.append(request.url[:200])
         ),
     )

@@ -227,7 +227,7 @@ def test_saved_in_every_form(steps: tuple[Any, Any, Any], theme: str, tmp_path: 
     assert content["version"] == 1
     assert len(content["heads"]) == 4
     page = (tmp_path / "a.html").read_text("utf-8")
-    assert "<script" not in page
+    assert page.count("<script") == 1  # for the colours of a notebook around it
     assert page.count("<svg") == 2
 
 
@@ -276,6 +276,6 @@ def test_hostile_names_are_only_text(name: str) -> None:
     safe(diff.to_svg())
     assert diff.table().replace("\n", "").isprintable()
     page = diff.to_html()
-    assert "<script" not in page.lower()
+    assert page.lower().count("<script") == 1  # the page's own, which asks for a notebook's colours
     for svg in page.split("<svg")[1:]:
         ET.fromstring("<svg" + svg[: svg.index("</svg>")] + "</svg>")

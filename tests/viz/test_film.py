@@ -299,7 +299,7 @@ def test_hostile_names_stay_in_the_data(name: str) -> None:
     )
     page = film.to_html()
     page.encode("utf-8")
-    assert page.count("</script>") == 2  # the data's and the program's own
+    assert page.count("</script>") == 3  # the data's, and the two programs' own
 
 
 def test_in_a_notebook(browser: Any, tmp_path: Path) -> None:

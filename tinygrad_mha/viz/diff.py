@@ -317,9 +317,11 @@ class Diff:
 
     def _repr_html_(self) -> str:
         """Page of the picture and the tables in a frame of its own, which notebooks prefer."""
+        from .diff_table import facts
         from .notebook import framed
 
-        return framed(self.to_html(), f"{self.names[0]} → {self.names[1]}")
+        title = f"{self.names[0]} → {self.names[1]}"
+        return framed(self.to_html(), title, facts(self), self._repr_svg_())
 
     def __str__(self) -> str:
         return self.table()

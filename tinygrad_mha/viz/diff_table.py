@@ -160,7 +160,7 @@ def head_rows(heads: list[HeadChange]) -> Rows:
 
 
 def page(diff: Diff) -> str:
-    """Build one file: the picture, light and dark, and the tables; nothing in it runs."""
+    """Build one file: the picture, light and dark, and the tables."""
 
     def picture(theme: str) -> str:
         svg = diff.to_svg(theme=theme)
@@ -180,6 +180,7 @@ def page(diff: Diff) -> str:
             "light": _attempted(lambda: picture("light")),
             "dark": _attempted(lambda: picture("dark")),
             "tables": "".join(tables),
+            "around": asset("around.js"),
         },
     )
 

@@ -22,7 +22,7 @@ from .head_measures import NAMES, in_batch, labels, measures, pool
 from .regions import Region, head_axes, regions
 from .replay import Replay, replay
 from .template import asset, common, fill, in_script
-from .text import label
+from .text import fixed, label, number, visible
 from .unfold import unfold
 
 #: Of the JSON form.
@@ -322,6 +322,7 @@ class Film:
                 "title": label(self.title, 200),
                 "style": asset("film.css"),
                 "data": in_script(self.to_json()),
+                "around": asset("around.js"),
                 "script": f'"use strict";\n{common()}\n{asset("film.js")}',
             },
         )
@@ -356,7 +357,21 @@ class Film:
     def _repr_html_(self) -> str:
         from .notebook import framed
 
-        return framed(self.to_html(), self.title)
+        return framed(self.to_html(), self.title, self._told())
+
+    def _told(self) -> list[str]:
+        """What became of the loss and of each head, in a line each layer."""
+        heads = sum(layer.heads for layer in self.layers)
+        first, last = self.frames[0], self.frames[-1]
+        told = [f"{heads} heads, {len(self.frames)} frames over {self.step} steps of training"]
+        if self._losses:
+            told.append(f"loss {number(self._losses[0][1])} → {number(self._losses[-1][1])}")
+        for k, layer in enumerate(self.layers):
+            before, after = (
+                " ".join(fixed(x) for x in frame.measures["entropy"][k]) for frame in (first, last)
+            )
+            told.append(f"{visible(layer.path, 60)}: entropy of its heads {before} → {after}")
+        return told
 
     def __repr__(self) -> str:
         heads = sum(layer.heads for layer in self.layers)

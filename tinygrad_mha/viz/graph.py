@@ -364,12 +364,14 @@ class Graph:
         """Interactive page in a frame of its own, which notebooks prefer."""
         from .notebook import framed
 
-        return framed(self.to_html(), self.data.title)
+        return framed(self.to_html(), self.data.title, [self._counted()], self._repr_svg_())
+
+    def _counted(self) -> str:
+        ops = sum(v.kind == "op" for v in self.data.vertices)
+        return f"{ops} operations, {sum(len(a.lanes) for a in self.heads)} heads"
 
     def __repr__(self) -> str:
-        ops = sum(v.kind == "op" for v in self.data.vertices)
-        lanes = sum(len(a.lanes) for a in self.heads)
-        return f"<Graph of {self.data.title}: {ops} operations, {lanes} heads>"
+        return f"<Graph of {self.data.title}: {self._counted()}>"
 
 
 def check_folder(path: Path) -> None:

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from .data import Trace
 from .packing import packed
-from .template import common, fill, in_script
+from .template import asset, common, fill, in_script
 from .text import label
 
 #: The page's scripts, in the order in which they follow each other; all of them are one function.
@@ -67,6 +67,7 @@ def page(data: Trace, theme: str = "system", heads: str = "lanes") -> str:
         "data": in_script(packed(replace(data, fused=None))),
         "ran": "" if data.fused is None else in_script(packed(data.fused)),
         "heads": heads,
+        "around": asset("around.js"),
         "script": script(),
     }
     return fill(source("page.html"), parts)

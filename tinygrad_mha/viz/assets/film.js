@@ -99,9 +99,18 @@ function paint(canvas, frame, layer, head) {
   context.putImageData(image, 0, 0);
 }
 
+const paints = new Map(); // colours in numbers, until they change
+
+/** What a colour of film.css is now, in numbers: canvases know no variables. */
 function colour(variable) {
-  const hex = getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
-  return [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
+  if (!paints.has(variable)) {
+    const probe = element("i", { hidden: "" });
+    probe.style.color = `var(${variable})`;
+    document.body.append(probe);
+    paints.set(variable, getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number));
+    probe.remove();
+  }
+  return paints.get(variable);
 }
 
 // ---- heads -----------------------------------------------------------------------------------
@@ -350,7 +359,9 @@ function start() {
     if (to !== undefined) { play(false); go(to); event.preventDefault(); }
     if (event.key === " " && event.target.tagName !== "BUTTON") { play(!state.timer); event.preventDefault(); }
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  const repaint = () => { paints.clear(); show(); };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  document.addEventListener("around", repaint);
   let wide = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== wide) { wide = innerWidth; buildCurves(); show(); } });
   choose(state.layer, state.head);

@@ -175,6 +175,7 @@ function startHands() {
   canvas.addEventListener("click", click);
   canvas.addEventListener("focusin", (event) => (cursor = itemAt(event)?.key ?? cursor));
   canvas.addEventListener("wheel", (event) => {
+    if (parent !== window && !document.hasFocus() && !event.ctrlKey) return; // it scrolls the notebook, until a click comes in here
     event.preventDefault();
     const { x, y } = placeOf(event);
     zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015)), x, y);

@@ -188,6 +188,7 @@ function start() {
   addEventListener("afterprint", () => onPaper(false));
   matchMedia("print").addEventListener("change", (event) => onPaper(event.matches));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  document.addEventListener("around", repaint);
 }
 
 start();
