@@ -41,7 +41,8 @@ def framed(
     """
     return (
         f'<iframe title="{label(title, 200)}" loading="lazy" '
-        f'sandbox="allow-scripts allow-downloads" style="width:100%;height:{height}px;border:0;display:block;background:transparent" '
+        f'sandbox="allow-scripts allow-downloads" '
+        f'style="width:100%;height:{height}px;border:0;display:block;background:transparent" '
         f'onload="{html.escape(asset("frame.js"), quote=True)}" '
         f'srcdoc="{html.escape(page, quote=True)}">{_without(title, words, picture)}</iframe>'
     )
