@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_mha as tm
 from tests.support import require
@@ -203,3 +205,35 @@ def test_tensordot_dims_out_of_range() -> None:
 def test_dtypes_do_not_mix_in_a_sum_with_a_product() -> None:
     with pytest.raises(TypeError, match="addmm: input is float32 and the product float64"):
         tm.addmm(tm.zeros(2), tm.eye(2, dtype="float64"), tm.eye(2, dtype="float64"))
+
+
+@given(
+    n=st.integers(0, 9), k=st.integers(0, 9), m=st.integers(0, 9),
+    turned=st.booleans(), dtype=st.sampled_from([np.float32, np.float64, np.int64]),
+)  # fmt: skip
+def test_a_product_that_is_not_recorded_is_the_recorded_one(
+    n: int, k: int, m: int, turned: bool, dtype: Any
+) -> None:
+    rng = np.random.default_rng(n + 10 * k + 100 * m)
+    a = tm.Tensor(rng.uniform(-3, 3, (n, k)).astype(dtype))
+    b = tm.Tensor(rng.uniform(-3, 3, (m, k) if turned else (k, m)).astype(dtype))
+    b = b.T if turned else b
+    quick = a @ b
+    assert type(quick) is tm.Tensor
+    assert quick.dtype == dtype
+    assert not quick.requires_grad
+    np.testing.assert_array_equal(quick.numpy(), tm.matmul(a, b).numpy())
+
+
+def test_a_product_is_recorded_where_a_view_was_written_to_with_something_that_is() -> None:
+    w, base = tm.ones(2, requires_grad=True), tm.zeros(2, 2)
+    view = base.T
+    base[0] = w
+    (view @ tm.ones(2, 2)).sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [2.0, 2.0]
+
+
+def test_an_operator_that_is_not_recorded_explains_its_errors_too() -> None:
+    with tm.no_grad(), pytest.raises(ValueError, match=r"matmul: .*\(2, 3\).*\(4, 5\)"):
+        tm.ones(2, 3) @ tm.ones(4, 5)
