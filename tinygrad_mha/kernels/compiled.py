@@ -365,11 +365,17 @@ def logsumexp(x: Array, axis: int = -1) -> Array:
     return lse.reshape(last.shape[:-1])
 
 
+_cross_entropy = _Ready(rows.cross_entropy)
+_cross_entropy_backward = _Ready(rows.cross_entropy_backward)
+
+
 def cross_entropy(x: Array, labels: Array, ignored: int) -> tuple[Array, Array, int]:
     """ln Σ exp(x) − x[label] of each row, ln Σ exp(x), and how many rows are not ignored."""
-    run, flat = _kernel(rows.cross_entropy, x.dtype), _rows_of(x)
+    run, flat, dtype = _cross_entropy[x.dtype], _rows_of(x), x.dtype
     count = len(flat)
-    y, lse = np.empty(count, x.dtype), np.empty(count, x.dtype)
+    y, lse = np.empty(count, dtype), np.empty(count, dtype)
+    if flat.size < PARALLEL_NUMBERS:
+        return y, lse, run(flat, labels, ignored, y, lse, 0, count)
     counts: list[int] = []
     _share(lambda i, j: counts.append(run(flat, labels, ignored, y, lse, i, j)), count, flat.size)
     wrong = min(counts)
@@ -380,8 +386,10 @@ def cross_entropy_backward(
     d: Array, x: Array, lse: Array, labels: Array, ignored: int
 ) -> tuple[Array, int]:
     """d · (exp(x − lse) − one-hot(label)); 0 in rows whose label is the ignored one."""
-    run, flat = _kernel(rows.cross_entropy_backward, x.dtype), _rows_of(x)
+    run, flat = _cross_entropy_backward[x.dtype], _rows_of(x)
     dx = np.empty(flat.shape, x.dtype)
+    if flat.size < PARALLEL_NUMBERS:
+        return dx, run(flat, lse, d, labels, ignored, dx, 0, len(flat))
     done: list[int] = []
     _share(
         lambda i, j: done.append(run(flat, lse, d, labels, ignored, dx, i, j)),

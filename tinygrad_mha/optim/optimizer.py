@@ -246,7 +246,7 @@ class Optimizer:
         """
         together: dict[tuple[int, np.dtype[Any]], list[Row]] = {}
         rows: list[Row] = []
-        alike: tuple[int, Any] = (0, None)
+        last, kind = 0, None
         changed: list[np.ndarray] = []
         copies: list[tuple[np.ndarray, np.ndarray]] = []
         counts, memory, seen = self._steps, self._memory, self._seen
@@ -262,9 +262,9 @@ class Optimizer:
             if flat.base is None:  # not consecutive in memory, so that ravel() made a copy
                 copies.append((data, flat))
             counts[i] = steps = counts[i] + 1
-            if alike != (steps, dtype):  # most belong to the group of the one before
-                alike = steps, dtype
-                rows = together.setdefault(alike, [])
+            if steps != last or dtype is not kind:  # most go with the one before
+                last, kind = steps, dtype
+                rows = together.setdefault((steps, dtype), [])
             rows.append((flat, gradient) + memory[i])
             changed.append(data)
         for (steps, _), rows in together.items():
