@@ -112,6 +112,17 @@ def test_a_gradient_is_not_lost_by_dlpack() -> None:
         tm.from_dlpack([1.0])
 
 
+def test_what_dlpack_cannot_carry_is_refused() -> None:
+    torch = require.module("torch")
+    x = tm.arange(4.0)[::-1]
+    with pytest.raises(BufferError, match=r"backwards through its memory.*\.contiguous\(\)"):
+        torch.from_dlpack(x)  # which would otherwise end the process
+    assert torch.from_dlpack(x.contiguous()).tolist() == [3.0, 2.0, 1.0, 0.0]
+    assert torch.from_dlpack(tm.arange(6.0).reshape(2, 3).T[::2]).tolist() == [[0, 3], [2, 5]]
+    with pytest.raises(TypeError, match=r"no counterpart of torch\.bfloat16 .* to float32"):
+        tm.from_dlpack(torch.ones(2, dtype=torch.bfloat16))
+
+
 @pytest.mark.parametrize("name", ["cbrt", "rint", "degrees", "reciprocal", "positive", "fabs"])
 def test_any_ufunc_of_a_tensor_is_a_tensor(name: str) -> None:
     x = tm.tensor([1.0, -2.5, 8.0])

@@ -278,6 +278,11 @@ class Tensor:
                 "__dlpack__: this tensor requires a gradient, which another framework cannot "
                 "follow; pass .detach()"
             )
+        if any(stride < 0 for stride in self.data.strides):  # PyTorch would end the process
+            raise BufferError(
+                f"__dlpack__: this tensor of shape {self.shape} goes backwards through its memory, "
+                "which most frameworks cannot follow; pass .contiguous(), a copy"
+            )
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:

@@ -40,4 +40,11 @@ def from_dlpack(array: Any) -> Tensor:
             f"from_dlpack: a {type(array).__name__} has no __dlpack__; tm.tensor copies lists and "
             "numbers"
         )
-    return Tensor(np.from_dlpack(array))
+    try:
+        found = np.from_dlpack(array)
+    except RuntimeError as error:  # NumPy's, of bfloat16 and the like
+        raise TypeError(
+            f"from_dlpack: NumPy has no counterpart of {getattr(array, 'dtype', 'this dtype')} "
+            f"({error}); convert it first, for example to float32"
+        ) from error
+    return Tensor(found)
