@@ -134,3 +134,12 @@ def test_a_size_is_found_also_where_the_whole_takes_too_long(
 
     monkeypatch.setattr(render_module, "layout", slow)
     assert "open below" in " ".join(texts(gpt(4).to_svg(size="slide")))
+
+
+def test_many_inputs_stand_in_rows_of_two_where_it_is_narrow() -> None:
+    dot = translator().to_dot(size="column")
+    assert "the first of 9 attentions is open below" in dot
+    inputs = re.findall(r"^\t(v\d+) \[label=<<TABLE[^>]*COLOR=\"#009e73\"", dot, re.M)
+    assert len(inputs) >= 4
+    stacked = set(re.findall(r"^\t(v\d+) -> (v\d+) \[style=invis\]", dot, re.M))
+    assert stacked >= {(inputs[0], inputs[2]), (inputs[1], inputs[3])}

@@ -56,7 +56,7 @@ class Drawing:
             self.scene.open, self.scene.parents = set(), dict.fromkeys(self.scene.parents)
         self.scale = Scale(data, self.theme)
         self.flows: list[float | None] = []
-        self.neighbours: set[tuple[str, str]] = set()
+        self.neighbours: dict[tuple[str, str], None] = {}
         self.graph = graphviz.Digraph("trace")
         self.lanes = {f"a{a.id}": HeadLanes(self, a) for a in self.scene.attentions}
         self.inside: dict[int | None, list[str]] = {}
@@ -87,6 +87,8 @@ class Drawing:
         )  # fmt: skip
         self._frame(self.graph, None, 0)
         self._edges()
+        if self.picture.narrow and not self.picture.rows:
+            self._stacked()
         last = self._in_rows() if picture.rows else list(self.members)[-1:]
         if picture.opened is not None:
             self._open_below(last)
@@ -162,7 +164,13 @@ class Drawing:
 
     def _in_rows(self) -> list[str]:
         """Put boxes in rows, in the order in which they run; returns the last row."""
-        keys = sorted(self.members, key=lambda key: self.members[key][0])
+        begin = {key: members[0] for key, members in self.members.items()}
+        given = begin.keys() - {head for _, head in self.neighbours}
+        place = {key: (at, 1) for key, at in begin.items() if key not in given}
+        for tail, head in self.neighbours:
+            if tail in given:  # stands before what it goes into
+                place.setdefault(tail, (begin[head], 0))
+        keys = sorted(begin, key=lambda key: (place.get(key, (begin[key], 1)), begin[key]))
         each = -(-len(keys) // self.picture.rows)
         rows = [keys[i : i + each] for i in range(0, len(keys), each)]
         for row in rows:
@@ -284,6 +292,7 @@ class Drawing:
 
     def _edges(self) -> None:
         scene, data = self.scene, self.data
+        shown = scene.shown
         drawn: dict[tuple[str, str], list[Edge]] = {}
         for edge in data.edges:
             source, target = scene.shown.get(edge.source), scene.shown.get(edge.target)
@@ -300,7 +309,8 @@ class Drawing:
             drawn.setdefault((tail, f"{head}|{slot}"), []).append(edge)
         rank = self._ranks({key: edges[0] for key, edges in drawn.items()}.values())
         leaves = self.members.keys() - {scene.shown[edges[0].target] for edges in drawn.values()}
-        self.neighbours = {(tail, head.partition("|")[0]) for tail, head in drawn}
+        pairs = ((shown[e.source], shown[e.target]) for e, *_ in drawn.values())
+        self.neighbours = dict.fromkeys(pairs)  # in order: the same trace gives the same picture
         for (tail, head), edges in drawn.items():
             end, _, slot = head.partition("|")
             source, target = scene.shown[edges[0].source], scene.shown[edges[0].target]
@@ -314,6 +324,18 @@ class Drawing:
             if told and rule and len(drawn) <= _RULES:
                 look["xlabel"] = graphviz.escape(f"  {visible(rule)}      ")
             self.arrow(self.graph, tail, end, together(e.gradient for e in edges), **look)
+
+    def _stacked(self) -> None:
+        """Put what goes into one thing in rows of two, where there is no room for one row."""
+        into: dict[str, list[str]] = {}
+        given = {tail for tail, _ in self.neighbours} - {head for _, head in self.neighbours}
+        for tail, head in sorted(self.neighbours, key=lambda pair: self.members[pair[0]][0]):
+            if tail in given:
+                given.discard(tail)
+                into.setdefault(head, []).append(tail)
+        for tails in into.values():
+            for upper, lower in zip(tails, tails[2:], strict=False):
+                self.graph.edge(upper, lower, style="invis")
 
     def _ranks(self, edges: Iterable[Edge]) -> dict[str, int]:
         """How many things at most stand before each, along the arrows."""

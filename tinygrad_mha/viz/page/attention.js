@@ -149,7 +149,7 @@ function scaleParts(attention, lane) {
   if (state.lines) parts.push(hint(scaleOfLines(attention, lane)));
   else if (topOf(lane) > NONE) {
     parts.push(element("div", { class: "scale", "--ramp": RAMP }),
-      hint(`0 to ${number(topOf(lane))}` + (hatched ? "; hatched: masked" : "")));
+      hint(`attention weight, 0 to the map's largest, ${number(topOf(lane))}` + (hatched ? "; hatched: masked" : "")));
   }
   if (wrong) parts.push(element("p", { class: "alarm" }, "Some weights are not finite" + (state.lines ? ": they have no line." : ": their cells have this colour.")));
   if (attention.pooled > 1) parts.push(element("p", { class: "alarm", id: "pooled" }, `Pooled: each cell is the mean of ${attention.pooled}×${attention.pooled} weights.`));
