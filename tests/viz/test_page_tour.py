@@ -124,7 +124,7 @@ def test_the_table_is_sorted_by_every_measure(opened: Any) -> None:
     names = [text.replace("\xad", "").strip() for text in titles.all_inner_texts()]
     assert [" ".join(name.split()) for name in names] == [
         "head", "entropy", "peak", "on itself", "on the previous", "on the first",
-        "contribution", "gradient", "Δ loss if ablated",
+        "contribution", "gradient", "to its input", "Δ loss if ablated",
     ]  # fmt: skip
     assert page.locator("#head-table tbody tr").count() == 6
     value = lambda text: float(text.replace("−", "-").removesuffix(" %"))  # noqa: E731
