@@ -344,11 +344,11 @@ function openFirst() {
   state.open.clear();
   openLevels(operations() <= 45 && !trace.attentions.length && !asRan ? LIMIT : 24);
   const first = trace.attentions[0];
-  if (!first) return;
-  const sum = model.homes[first.output][0];
+  const last = first ? first.output : asRan ? trace.vertices.find((v) => v.heads)?.id : undefined;
+  const sum = last === undefined ? null : model.homes[last][0];
   if (!sum) return;
   openGroups(pathOf(sum).filter(isGroup));
-  if (state.lanes) for (const lane of first.lanes) state.open.delete(`a${first.id}h${lane.head}`);
+  if (first && state.lanes) for (const lane of first.lanes) state.open.delete(`a${first.id}h${lane.head}`);
 }
 
 const operations = () => trace.vertices.reduce((n, v) => n + (v.kind === "op"), 0);
