@@ -93,6 +93,11 @@ FLAT: Any = 3 * [tm.ones(3)]
             r"query has shape \(3,\), .* expected \(\.\.\., L, p\)",
         ),
         (lambda: F.relu(inplace=True), TypeError, "relu: its first argument, x, is missing"),
+        (
+            lambda: tm.norm(tm.ones(2, 2), "nuc"),
+            ValueError,
+            r"'fro'; .* np\.linalg\.norm",
+        ),
         (lambda: tm.tensor([[1, 2], [3]]), ValueError, "lists of different lengths; pad them"),
         (lambda: tm.tensor([1.0], dtype="float33"), TypeError, "'float33' is no dtype"),
     ],

@@ -317,7 +317,8 @@ def norm(
     tensor([ 5., 10.])
     """
     if isinstance(p, str) and p != "fro":
-        raise ValueError(f"norm: p is {p!r}; it can be a number or 'fro'")
+        remedy = "; without a gradient, np.linalg.norm(x.detach(), 'nuc')" if p == "nuc" else ""
+        raise ValueError(f"norm: p is {p!r}; it can be a number or 'fro'{remedy}")
     order = 2 if p is None or isinstance(p, str) else p
     return vector_norm(x, order, tuple(dim) if isinstance(dim, list) else dim, keepdim, dtype)
 
