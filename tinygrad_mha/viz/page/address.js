@@ -112,8 +112,9 @@ function followAddress(text) {
     search();
   });
   given("attention", (value) => $(value === "lines" ? "as-lines" : "as-map").click());
-  given("head", goToHead);
+  // a node in a lane makes its head the large one, and what is said of the head comes after
   given("node", (name) => goToNode(name, !said.has("open")));
+  given("head", goToHead);
   given("step", (value) => (trace.steps[value - 1] ? stepBy(value - 1 - state.step) : false));
   given("tab", (name) => (TABS.includes(name) ? openTab(name) : false));
   given("view", (name) => (VIEWS.includes(name) ? openView(name) : false));
