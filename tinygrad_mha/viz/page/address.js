@@ -69,6 +69,7 @@ let waiting = 0;
 /** Soon, and once for many changes: browsers allow few. */
 function writeAddress() {
   clearTimeout(waiting);
+  if (leaving.signal.aborted) return;
   waiting = setTimeout(() => {
     const now = address();
     if (now === written) return;
@@ -152,5 +153,5 @@ function startAddress() {
   addEventListener("hashchange", () => {
     written = location.hash.slice(1);
     followAddress(written);
-  });
+  }, { signal: leaving.signal });
 }
