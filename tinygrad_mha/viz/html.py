@@ -43,7 +43,13 @@ def source(name: str) -> str:
 def script() -> str:
     """Put the page's scripts into one strict function, so that they leave no names behind."""
     licence = f"/* dagre\n{source('vendor/dagre.LICENSE')}*/"
-    parts = ["(() => {", '"use strict";', licence, source("vendor/dagre.min.js"), common()]
+    parts = [
+        "(function page() {",
+        '"use strict";',
+        licence,
+        source("vendor/dagre.min.js"),
+        common(),
+    ]
     return "\n".join([*parts, *(source(name) for name in SCRIPTS), "})();", ""])
 
 

@@ -69,6 +69,7 @@ let waiting = 0;
 /** Soon, and once for many changes: browsers allow few. */
 function writeAddress() {
   clearTimeout(waiting);
+  if (leaving.signal.aborted) return;
   waiting = setTimeout(() => {
     const now = address();
     if (now === written) return;
@@ -112,8 +113,9 @@ function followAddress(text) {
     search();
   });
   given("attention", (value) => $(value === "lines" ? "as-lines" : "as-map").click());
-  given("head", goToHead);
+  // a node in a lane makes its head the large one, and what is said of the head comes after
   given("node", (name) => goToNode(name, !said.has("open")));
+  given("head", goToHead);
   given("step", (value) => (trace.steps[value - 1] ? stepBy(value - 1 - state.step) : false));
   given("tab", (name) => (TABS.includes(name) ? openTab(name) : false));
   given("view", (name) => (VIEWS.includes(name) ? openView(name) : false));
@@ -151,5 +153,5 @@ function startAddress() {
   addEventListener("hashchange", () => {
     written = location.hash.slice(1);
     followAddress(written);
-  });
+  }, { signal: leaving.signal });
 }

@@ -7,7 +7,8 @@
 const $ = (id) => document.getElementById(id);
 const both = $("ran").textContent !== ""; // whether something was fused, so that what ran is another graph
 const asRan = both && document.documentElement.dataset.heads === "fused";
-const pristine = both ? document.documentElement.innerHTML : ""; // the page, to begin anew with the other graph
+const untouched = both ? document.body.cloneNode(true) : null; // to begin anew with the other graph
+const leaving = new AbortController(); // then what listens beyond the body is let go
 const [trace] = unpackRecord(JSON.parse($(asRan ? "ran" : "trace").textContent));
 $("trace").remove(); // they may be large, and are not needed twice
 $("ran").remove();

@@ -183,5 +183,7 @@ function startHands() {
   $("zoom-in").addEventListener("click", () => zoom(1.25));
   $("zoom-out").addEventListener("click", () => zoom(0.8));
   $("fit").addEventListener("click", () => fit());
-  new ResizeObserver(refit).observe(canvas);
+  const size = new ResizeObserver(refit);
+  size.observe(canvas);
+  leaving.signal.addEventListener("abort", () => size.disconnect());
 }

@@ -139,22 +139,23 @@ function stepBy(by) {
 
 // ---- what ran, beside the lanes -------------------------------------------------------------
 
-/** Begin anew with the graph that ran, or with its steps: the page itself, in the colours that it has now. */
+/** Begin anew with the graph that ran, or with its steps: all scripts, on the body as it came. */
 function startForms() {
   $("fused-label").hidden = !both;
   $("fused").checked = asRan;
   $("fused").addEventListener("change", () => {
-    const root = document.documentElement.cloneNode(false);
-    root.dataset.heads = asRan ? "lanes" : "fused";
-    const [begin, end] = root.outerHTML.split("></");
+    document.documentElement.dataset.heads = asRan ? "lanes" : "fused";
     try { // names and keys in the address are of the other graph
       history.replaceState(null, "", location.pathname + location.search + ($("gradients").checked ? "#gradients=on" : ""));
     } catch {
       // the frame of a notebook has no address of its own
     }
-    document.open();
-    document.write("<!doctype html>" + begin + ">" + pristine + "</" + end);
-    document.close();
+    leaving.abort();
+    clearTimeout(timer);
+    clearTimeout(waiting);
+    document.body.replaceWith(untouched); // its scripts have run, and do not run again
+    page();
+    $("fused").focus();
   });
 }
 
@@ -183,12 +184,13 @@ function start() {
   $("theme").addEventListener("click", nextTheme);
   $("help-button").addEventListener("click", () => $("help").showModal());
   $("help-close").addEventListener("click", () => $("help").close());
-  document.addEventListener("keydown", key);
-  addEventListener("beforeprint", () => onPaper(true));
-  addEventListener("afterprint", () => onPaper(false));
-  matchMedia("print").addEventListener("change", (event) => onPaper(event.matches));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-  document.addEventListener("around", repaint);
+  const { signal } = leaving;
+  document.addEventListener("keydown", key, { signal });
+  addEventListener("beforeprint", () => onPaper(true), { signal });
+  addEventListener("afterprint", () => onPaper(false), { signal });
+  matchMedia("print").addEventListener("change", (event) => onPaper(event.matches), { signal });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, { signal });
+  document.addEventListener("around", repaint, { signal });
 }
 
 start();
