@@ -1,6 +1,6 @@
 """The example notebook, run by a kernel and opened in JupyterLab and in Notebook.
 
-A minute in all, so it wants ``pip install jupyterlab notebook`` first, or is skipped.
+A minute in all, so it wants ``pip install -e '.[jupyter]'`` first, or is skipped.
 The server listens on this machine only, and has settings and a store of trust of its own.
 """
 
