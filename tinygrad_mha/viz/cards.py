@@ -222,7 +222,7 @@ def map_of(lane: Lane, picture: Picture) -> Map:
 def map_width(attention: Attention, picture: Picture) -> int:
     """Width of a region's maps in points."""
     lane = next((lane for lane in attention.lanes if lane.weights), None)
-    return 0 if lane is None else map_of(lane, picture).width + 8
+    return 0 if lane is None else map_of(lane, picture).width + (12 if picture.cells else 8)
 
 
 def heatmap(

@@ -32,6 +32,10 @@ PATIENCE = 10
 _SCREEN = 192
 
 
+#: Signs that graphviz-pure's own font for PNG has not, and what is written in their place.
+_NOT_IN_ITS_FONT = {"‖∇‖": "|grad|", "␣": "·", "⏎": "¶", "⇥": "»", "∅": "Ø"}
+
+
 def render(data: Trace, picture: Picture, kind: str) -> bytes:
     """Draw a trace.
 
@@ -164,7 +168,8 @@ def layout(dot: str, kind: str) -> bytes:
     elif pure is not None:
         command = [pure, f"-T{kind}"]
         if kind == "png":
-            dot = dot.replace("‖∇‖", "|grad|")  # its font has no ∇
+            for missing, instead in _NOT_IN_ITS_FONT.items():
+                dot = dot.replace(missing, instead)
     else:
         raise RuntimeError(
             f"nothing here can draw {kind}: `pip install graphviz-pure`, or install Graphviz so "
