@@ -296,7 +296,7 @@ def test_an_error_in_a_threads_share_is_raised() -> None:
     kernels.set_num_threads(3)
     try:
         with pytest.raises(ZeroDivisionError):
-            team.over_ranges(share, 9)
+            team.over_ranges(share, 9, 3)
     finally:
         kernels.set_num_threads(before)
 
@@ -312,9 +312,16 @@ def three_threads() -> Iterator[None]:
 def test_ranges_cover_everything_once_and_start_at_multiples(three_threads: None) -> None:
     for count in (0, 1, 5, 6, 7, 12, 13, 100):
         ranges: list[tuple[int, int]] = []
-        team.over_ranges(lambda i, j, into=ranges: into.append((i, j)), count, 6)
+        team.over_ranges(lambda i, j, into=ranges: into.append((i, j)), count, 3, 6)
         assert [i for r in sorted(ranges) for i in range(*r)] == [*range(count)]
         assert all(start % 6 == 0 for start, _ in ranges)
+
+
+@pytest.mark.parametrize(
+    ("work", "threads"), [(0, 1), (99, 1), (100, 2), (149, 2), (150, 3), (10**9, 3)]
+)
+def test_more_work_is_worth_more_threads(work: int, threads: int, three_threads: None) -> None:
+    assert team.threads_for(work, 100) == threads
 
 
 def test_while_the_team_works_others_run_the_same_ranges_themselves(three_threads: None) -> None:
@@ -325,10 +332,10 @@ def test_while_the_team_works_others_run_the_same_ranges_themselves(three_thread
         begun.set()
         assert go_on.wait(60)
 
-    other = threading.Thread(target=lambda: team.over_ranges(busy, 3))
+    other = threading.Thread(target=lambda: team.over_ranges(busy, 3, 3))
     other.start()
     assert begun.wait(60)
-    team.over_ranges(lambda i, j: ranges.append((i, j)), 9)
+    team.over_ranges(lambda i, j: ranges.append((i, j)), 9, 3)
     go_on.set()
     other.join()
     assert ranges == [(0, 3), (3, 6), (6, 9)]
@@ -340,7 +347,7 @@ def test_who_works_keeps_nothing_afterwards(three_threads: None) -> None:
 
     held = Held()
     left = weakref.ref(held)
-    team.over_ranges(lambda i, j, held=held: None, 9)
+    team.over_ranges(lambda i, j, held=held: None, 9, 3)
     del held
     deadline = time.monotonic() + 60
     while left() is not None and time.monotonic() < deadline:
@@ -354,9 +361,9 @@ def test_after_an_interrupt_the_team_is_a_new_one(three_threads: None) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        team.over_ranges(interrupted, 9)
+        team.over_ranges(interrupted, 9, 3)
     done: list[int] = []
-    team.over_ranges(lambda i, j: done.append(j - i), 9)
+    team.over_ranges(lambda i, j: done.append(j - i), 9, 3)
     assert sum(done) == 9
 
 
@@ -370,7 +377,7 @@ def test_whoever_is_called_runs_on_another_core(three_threads: None) -> None:
         allowed[start] = os.sched_getaffinity(0)
         time.sleep(0.05)  # so that nobody else takes the other ranges over
 
-    team.over_ranges(look, 9)
+    team.over_ranges(look, 9, 3)
     for start in (3, 6):
         assert len(allowed[start]) == len(allowed[0]) - 1
 

@@ -7,12 +7,9 @@ vectorised and lets other threads run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from .team import over_ranges
-from .threads import get_num_threads
+from .team import over_ranges, threads_for
 
 Array = np.ndarray
 
@@ -49,7 +46,7 @@ def scores(q: Array, k: Array, w: Array) -> Array:
             t = qs[items, rows, None, :] + ks[items, None]  # (items, rows, S, a)
             np.matmul(np.tanh(t, out=t), w, out=out[items, rows])
 
-    _share(run, len(blocks), out.size * a)
+    over_ranges(run, len(blocks), threads_for(out.size * a, PARALLEL))
     return out.reshape(*batch, length, keys)
 
 
@@ -75,7 +72,7 @@ def scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Arr
             dk[items] += t.sum(1)
         sums[first] = dk, dw
 
-    _share(run, len(blocks), dys.size * a)
+    over_ranges(run, len(blocks), threads_for(dys.size * a, PARALLEL))
     dk, dw = np.zeros(ks.shape, q.dtype), np.zeros(a, q.dtype)
     for first in sorted(sums):
         dk += sums[first][0]
@@ -85,11 +82,3 @@ def scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Arr
         np.multiply(dk, w, out=dk).reshape(*batch, keys, a),
         dw,
     )
-
-
-def _share(run: Callable[[int, int], object], count: int, numbers: int) -> None:
-    """Run over all blocks, by several threads where that pays."""
-    if numbers < PARALLEL or get_num_threads() == 1:
-        run(0, count)
-    else:
-        over_ranges(run, count)

@@ -21,7 +21,7 @@ from .backend import QUICK, Quick
 from .jit import name_of, no_collection, source, target
 from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .shapes import check_product
-from .team import over_ranges
+from .team import over_ranges, threads_for
 from .threads import get_num_threads
 
 Array = np.ndarray
@@ -167,10 +167,7 @@ def _rows_of(x: Array) -> Array:
 
 def _share(run: Callable[[int, int], object], count: int, numbers: int, multiple: int = 1) -> None:
     """Run over all rows, by several threads where that pays."""
-    if numbers < PARALLEL_NUMBERS or get_num_threads() == 1:
-        run(0, count)
-    else:
-        over_ranges(run, count, multiple)
+    over_ranges(run, count, threads_for(numbers, PARALLEL_NUMBERS), multiple)
 
 
 # -- matrix product -------------------------------------------------------------------------
@@ -235,21 +232,19 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     if bias is not None:
         none = np.ascontiguousarray(bias)
     c = np.empty(rows, dtype)
-    if work < PARALLEL_PRODUCTS or get_num_threads() == 1:
-        run(a[first_a], b[first_b], c, none, False, offsets)
-    else:
-        _share_product(run, a[first_a], b[first_b], c, none, offsets, shape[-2])
+    threads, a, b = threads_for(work, PARALLEL_PRODUCTS), a[first_a], b[first_b]
+    if threads == 1:
+        run(a, b, c, none, False, offsets)
+    elif len(offsets) >= threads:
+        over_ranges(
+            lambda i, j: run(a, b, c, none, False, offsets[i:j]), len(offsets), threads
+        )  # fmt: skip
+    else:  # of few large ones each thread takes some rows of every one
+        over_ranges(
+            lambda i, j: run(a[i:j], b, c[i:], none, False, offsets), shape[-2], threads,
+            matrix.ROWS,
+        )  # fmt: skip
     return c.reshape(shape)
-
-
-def _share_product(
-    run: Callable[..., object], a: Array, b: Array, c: Array, bias: Array, offsets: Array, n: int
-) -> None:
-    """Let each thread take some matrices, or of few large ones some rows of every one."""
-    if len(offsets) >= get_num_threads():
-        over_ranges(lambda i, j: run(a, b, c, bias, False, offsets[i:j]), len(offsets))
-    else:
-        over_ranges(lambda i, j: run(a[i:j], b, c[i:], bias, False, offsets), n, matrix.ROWS)
 
 
 _linear_gradients = _Ready(matrix.linear_gradients)
@@ -261,7 +256,7 @@ def linear_gradients(
     """dy · W, dyᵀ · x and Σ dy, as far as 0, 1 and 2 are wanted; of small matrices in one call."""
     dtype = dy.dtype
     for_x, for_w, for_b = 0 in wanted, 1 in wanted, 2 in wanted
-    if get_num_threads() == 1 or dy.size * x.shape[1] < PARALLEL_PRODUCTS:
+    if threads_for(dy.size * x.shape[1], PARALLEL_PRODUCTS) == 1:
         unused = _UNUSED[dtype]
         dx = np.empty(x.shape, dtype) if for_x else unused
         dw = np.empty(weight.shape, dtype) if for_w else unused
@@ -491,10 +486,8 @@ def attention(
     given = (q, k, v, *limits, out, lse, causal, scale, dropping(dropout, seed))
     blocks = n * heads * -(-length // fused.QUERIES)
     products = n * heads * length * keys * (width + deep)
-    if products < PARALLEL_PRODUCTS or get_num_threads() == 1:
-        run(*given, 0, blocks)
-    else:
-        over_ranges(lambda start, stop: run(*given, start, stop), blocks)
+    threads = threads_for(products, PARALLEL_PRODUCTS)
+    over_ranges(lambda start, stop: run(*given, start, stop), blocks, threads)
     if len(batch) != 2:
         out = out.reshape(*batch, length, deep)
     return out, lse.reshape(*batch, length)
@@ -513,10 +506,8 @@ def attention_weights(
     weights = np.empty((n, heads, length, keys), q.dtype)
     given = (q, k, *limits, weights, causal, scale)
     blocks = n * heads * -(-length // fused.QUERIES)
-    if weights.size * width < PARALLEL_PRODUCTS or get_num_threads() == 1:
-        run(*given, 0, blocks)
-    else:
-        over_ranges(lambda start, stop: run(*given, start, stop), blocks)
+    threads = threads_for(weights.size * width, PARALLEL_PRODUCTS)
+    over_ranges(lambda start, stop: run(*given, start, stop), blocks, threads)
     return weights if len(batch) == 2 else weights.reshape(*batch, length, keys)
 
 
@@ -539,23 +530,27 @@ def attention_backward(
         lying_like(k, n, heads, keys, width),
         lying_like(v, n, heads, keys, deep),
     )
-    items, blocks, threads = n * heads, -(-length // fused.QUERIES), get_num_threads()
+    items, blocks = n * heads, -(-length // fused.QUERIES)
+    threads = threads_for(items * length * keys * (2 * width + deep), PARALLEL_PRODUCTS)
     given = (dout, q, k, v, out, lse.reshape(items, length), *limits, dq)
     how = causal, scale, dropping(dropout, seed)
-    if threads == 1 or items * length * keys * (2 * width + deep) < PARALLEL_PRODUCTS:
+    if threads == 1:
         run(*given, dk, dv, *how, 0, items * blocks)
     elif items % threads == 0 or items >= 4 * threads:
-        over_ranges(lambda i, j: run(*given, dk, dv, *how, i * blocks, j * blocks), items)
+        over_ranges(lambda i, j: run(*given, dk, dv, *how, i * blocks, j * blocks), items, threads)
     else:
-        _share_items(lambda mine, i, j: run(*given, *mine, *how, i, j), dk, dv, items * blocks)
+        _share_items(
+            lambda mine, i, j: run(*given, *mine, *how, i, j), dk, dv, items * blocks, threads
+        )
     if len(batch) != 2:
         dq, dk, dv = (x.reshape(*batch, *x.shape[-2:]) for x in (dq, dk, dv))
     return dq, dk, dv
 
 
 def _share_items(
-    run: Callable[[tuple[Array, Array], int, int], object], dk: Array, dv: Array, blocks: int
-) -> None:
+    run: Callable[[tuple[Array, Array], int, int], object], dk: Array, dv: Array, blocks: int,
+    threads: int,
+) -> None:  # fmt: skip
     """Let several threads share an item: what each adds to dk and dv is summed, in order."""
     parts: dict[int, tuple[Array, Array]] = {}
 
@@ -563,7 +558,7 @@ def _share_items(
         parts[start] = np.zeros_like(dk), np.zeros_like(dv)
         run(parts[start], start, stop)
 
-    over_ranges(part, blocks)
+    over_ranges(part, blocks, threads)
     dk[...] = dv[...] = 0
     for start in sorted(parts):
         dk += parts[start][0]

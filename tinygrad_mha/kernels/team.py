@@ -157,7 +157,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def over_ranges(run: Work, count: int, multiple: int = 1) -> None:
+def threads_for(work: int, least: int) -> int:
+    """How many threads a work pays for: one below `least`, from there on one for each half of it.
+
+    So on a machine of many cores not all of them are called for what two have done at once.
+    """
+    return 1 if work < least else max(1, min(get_num_threads(), work // max(1, least // 2)))
+
+
+def over_ranges(run: Work, count: int, threads: int, multiple: int = 1) -> None:
     """Call ``run(start, stop)`` on ranges that together cover ``0 … count``, one per thread.
 
     While the team works for one thread, others that ask for it run their ranges one after the
@@ -169,10 +177,11 @@ def over_ranges(run: Work, count: int, multiple: int = 1) -> None:
         Releases the interpreter lock for most of its time.
     count : int
         How many rows there are.
+    threads : int
+        How many share them, at most :func:`get_num_threads`.
     multiple : int, default 1
         Ranges begin at multiples of it.
     """
-    threads = get_num_threads()
     share = max(1, -(-count // (threads * multiple))) * multiple
     if share >= count or not _busy.acquire(blocking=False):
         for start in range(0, count, share):
@@ -180,7 +189,7 @@ def over_ranges(run: Work, count: int, multiple: int = 1) -> None:
         return
     core = _core() if _core else -1
     try:
-        workers = _assemble(threads)[: -(-count // share) - 1]
+        workers = _assemble(get_num_threads())[: -(-count // share) - 1]
         for i, worker in enumerate(workers, 1):
             if core >= 0:
                 worker.avoid(core)
