@@ -20,7 +20,7 @@ _lock = threading.Lock()
 _helper: subprocess.Popen[str] | None = None
 _waiting: set[str] = set()
 
-_CODE = "import sys; from tinygrad_mha.kernels import compiled; compiled.compile_now(sys.argv[1:])"
+_CODE = "import sys; from tinygrad_mha.kernels import ready; ready.compile_now(sys.argv[1:])"
 
 
 def prepare(*names: str) -> None:
@@ -45,12 +45,12 @@ def prepare(*names: str) -> None:
     >>> kernels.prepare("attention", "attention_backward")
     """
     global _helper
-    if backend() == "numpy" or (compiled := dispatch.load()) is reference:
+    if backend() == "numpy" or dispatch.load() is reference:
         return
-    from . import jit
+    from . import jit, ready
 
-    if unknown := set(names) - compiled.names():
-        raise ValueError(f"prepare: no kernel {sorted(unknown)}, only {sorted(compiled.names())}")
+    if unknown := set(names) - ready.names():
+        raise ValueError(f"prepare: no kernel {sorted(unknown)}, only {sorted(ready.names())}")
     folder = jit.usable_folder()
     if folder is None or (os.cpu_count() or 1) < 2 or any(folder.rglob("*.nbi")):
         return

@@ -13,13 +13,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
-from . import ahead, elements, matrix, reference, rows
+from . import elements, matrix, reference, rows
 from . import fused_attention as fused
 from .backend import QUICK, Quick
-from .jit import name_of, no_collection, source, target
 from .layout import batch_of, dropping, flat, four, limit, lying_like
+from .ready import Ready, kernel_for
 from .shapes import check_product
 from .team import over_ranges, threads_for
 from .threads import get_num_threads
@@ -34,128 +33,6 @@ PARALLEL_NUMBERS = 100_000
 _ONE = np.zeros((1, 3), np.int64)
 _UNUSED = {np.dtype(t): np.zeros((1, 1), t) for t in (np.float32, np.float64)}
 _BYTE = np.dtype(np.uint8)
-_i, _b, _f8 = types.intp, types.boolean, types.float64
-
-
-def _in(t: Any, n: int) -> Any:
-    return source(t, n)
-
-
-def _out(t: Any, n: int) -> Any:
-    return target(t, n)
-
-
-def _any(t: Any, n: int) -> Any:
-    return types.Array(t, n, "A")
-
-
-def _limits(t: Any) -> tuple[Any, ...]:
-    """Mask, whether there is one; bias, whether there is one."""
-    return _in(types.uint8, 4), _b, _in(t, 4), _b
-
-
-#: Causal, scale, dropping, first and last.
-_how = _b, _f8, types.Tuple((_i, _i, _i, _f8)), _i, _i
-
-#: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
-_SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
-    matrix.matmul: lambda t: (
-        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _b, _out(types.int64, 2),
-    ),
-    matrix.linear_gradients: lambda t: (
-        *(3 * (_in(t, 2),)), _out(t, 2), _out(t, 2), _out(t, 1), _b, _b, _b,
-    ),
-    matrix.column_sums: lambda t: (_in(t, 2), _out(t, 1)),
-    rows.softmax: lambda t: (_in(t, 2), _in(t, 2), _b, _out(t, 2), _i, _i),
-    rows.log_softmax: lambda t: (_in(t, 2), _out(t, 2), _i, _i),
-    **dict.fromkeys(
-        (rows.softmax_backward, rows.log_softmax_backward),
-        lambda t: (_in(t, 2), _in(t, 2), _out(t, 2), _i, _i),
-    ),
-    rows.logsumexp: lambda t: (_in(t, 2), _out(t, 1), _i, _i),
-    rows.cross_entropy: lambda t: (
-        _in(t, 2), _in(types.int64, 1), types.int64, _out(t, 1), _out(t, 1), _i, _i,
-    ),
-    rows.cross_entropy_backward: lambda t: (
-        _in(t, 2), _in(t, 1), _in(t, 1), _in(types.int64, 1), types.int64, _out(t, 2), _i, _i,
-    ),
-    rows.add_rows: lambda t: (_in(t, 2), _in(types.int64, 1), _out(t, 2), _i, _i),
-    rows.layer_norm: lambda t: (
-        _in(t, 2), _in(t, 1), _in(t, 1), _f8, _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
-    ),
-    rows.layer_norm_backward: lambda t: (
-        _in(t, 2), _in(t, 2), _in(t, 1), _in(t, 1), _in(t, 1),
-        _out(t, 2), _out(t, 1), _out(t, 1), _i, _i,
-    ),
-    **dict.fromkeys(
-        (elements.erf, elements.sigmoid, elements.silu, elements.gelu, elements.gelu_tanh),
-        lambda t: (_in(t, 1), _out(t, 1), _i, _i),
-    ),
-    **dict.fromkeys(
-        (
-            elements.relu_backward, elements.silu_backward, elements.gelu_backward,
-            elements.gelu_tanh_backward,
-        ),
-        lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _i, _i),
-    ),
-    elements.squared_error: lambda t: (_in(t, 1), _in(t, 1), _out(t, 1), _f8),
-    elements.adamw: lambda t: (
-        _out(t, 1), _in(t, 1), _out(t, 1), _out(t, 1), *(6 * (_f8,)),
-    ),
-    elements.sgd: lambda t: (_out(t, 1), _in(t, 1), _out(t, 1), _f8, _f8),
-    fused.attention: lambda t: (
-        *(3 * (_in(t, 4),)), *_limits(t), _any(t, 4), _out(t, 2), *_how,
-    ),
-    fused.attention_weights: lambda t: (
-        _in(t, 4), _in(t, 4), *_limits(t), _out(t, 4), _b, _f8, _i, _i,
-    ),
-    fused.attention_backward: lambda t: (
-        *(5 * (_in(t, 4),)), _in(t, 2), *_limits(t), *(3 * (_any(t, 4),)), *_how,
-    ),
-}  # fmt: skip
-
-_ready: dict[tuple[Any, np.dtype[Any]], Callable[..., Any]] = {}
-
-
-def _kernel(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
-    """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments.
-
-    It is the machine code behind the dispatcher, which need not look for a version that fits
-    the arguments' types, as there is only one; dtypes and dimensions are right by then.
-    """
-    run = _ready.get((dispatcher, dtype))
-    if run is None:
-        ahead.wait_for(name_of(dispatcher))
-        number = types.float32 if dtype == np.float32 else types.float64
-        signature = _SIGNATURES[dispatcher](number)
-        with no_collection():
-            dispatcher.compile(signature)
-        run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
-    return run
-
-
-def names() -> set[str]:
-    """Names of all kernels."""
-    return {name_of(dispatcher) for dispatcher in _SIGNATURES}
-
-
-def compile_now(wanted: Sequence[str]) -> None:
-    """Compile kernels for float32, and print the name of each when it is on disk."""
-    for dispatcher in sorted(_SIGNATURES, key=name_of):
-        if name_of(dispatcher) in wanted:
-            _kernel(dispatcher, np.dtype(np.float32))
-            print(name_of(dispatcher), flush=True)
-
-
-class _Ready(dict[np.dtype[Any], Callable[..., Any]]):
-    """A kernel for each dtype, compiled when it is first asked for; found in the shortest time."""
-
-    def __init__(self, dispatcher: Any) -> None:
-        self.dispatcher = dispatcher
-
-    def __missing__(self, dtype: np.dtype[Any]) -> Callable[..., Any]:
-        self[dtype] = _kernel(self.dispatcher, dtype)
-        return self[dtype]
 
 
 def _rows_of(x: Array) -> Array:
@@ -211,7 +88,7 @@ def _quick(dtype: np.dtype[Any]) -> Quick:
     """Return what products of a dtype are computed with."""
     quick = QUICK["numba"].get(dtype)
     if quick is None:
-        run = _kernel(matrix.matmul, dtype)
+        run = kernel_for(matrix.matmul, dtype)
         most = PARALLEL_PRODUCTS if get_num_threads() > 1 else 2**50
         quick = Quick(run, np.zeros(0, dtype), np.empty((0, most), np.int64), matmul)
         QUICK["numba"][dtype] = quick
@@ -247,7 +124,7 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     return c.reshape(shape)
 
 
-_linear_gradients = _Ready(matrix.linear_gradients)
+_linear_gradients = Ready(matrix.linear_gradients)
 
 
 def linear_gradients(
@@ -270,7 +147,7 @@ def linear_gradients(
     )
 
 
-_column_sums = _Ready(matrix.column_sums)
+_column_sums = Ready(matrix.column_sums)
 
 
 def column_sums(x: Array) -> Array:
@@ -291,11 +168,11 @@ def _penalty(mask: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     return _rows_of(np.where(whole, dtype.type(0), dtype.type(-np.inf)))
 
 
-_softmax, _softmax_backward = _Ready(rows.softmax), _Ready(rows.softmax_backward)
-_log_softmax, _log_softmax_backward = _Ready(rows.log_softmax), _Ready(rows.log_softmax_backward)
+_softmax, _softmax_backward = Ready(rows.softmax), Ready(rows.softmax_backward)
+_log_softmax, _log_softmax_backward = Ready(rows.log_softmax), Ready(rows.log_softmax_backward)
 
 
-def _along(kernel: _Ready, axis: int, *arrays: Array) -> Array:
+def _along(kernel: Ready, axis: int, *arrays: Array) -> Array:
     """Run a kernel on what stands along an axis; all arrays and the result have one shape."""
     x = arrays[-1]
     if axis not in (-1, x.ndim - 1):
@@ -352,7 +229,7 @@ def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
 
 def logsumexp(x: Array, axis: int = -1) -> Array:
     """ln Σ exp(x) along an axis."""
-    run = _kernel(rows.logsumexp, x.dtype)
+    run = kernel_for(rows.logsumexp, x.dtype)
     last = np.moveaxis(x, axis, -1)
     flat = _rows_of(last)
     lse = np.empty(len(flat), x.dtype)
@@ -360,8 +237,8 @@ def logsumexp(x: Array, axis: int = -1) -> Array:
     return lse.reshape(last.shape[:-1])
 
 
-_cross_entropy = _Ready(rows.cross_entropy)
-_cross_entropy_backward = _Ready(rows.cross_entropy_backward)
+_cross_entropy = Ready(rows.cross_entropy)
+_cross_entropy_backward = Ready(rows.cross_entropy_backward)
 
 
 def cross_entropy(x: Array, labels: Array, ignored: int) -> tuple[Array, Array, int]:
@@ -393,7 +270,7 @@ def cross_entropy_backward(
     return dx, min(done)
 
 
-_layer_norm, _layer_norm_backward = _Ready(rows.layer_norm), _Ready(rows.layer_norm_backward)
+_layer_norm, _layer_norm_backward = Ready(rows.layer_norm), Ready(rows.layer_norm_backward)
 
 
 def layer_norm(
@@ -438,7 +315,7 @@ def layer_norm_backward(
     return dx.reshape(x.shape), dw, db
 
 
-_add_rows = _Ready(rows.add_rows)
+_add_rows = Ready(rows.add_rows)
 
 
 def embedding_backward(dy: Array, index: Array, count: int) -> Array:
@@ -480,7 +357,7 @@ def attention(
     (length, width), (keys, deep) = q.shape[-2:], v.shape[-2:]
     if 0 in (*batch, length, keys, width, deep):
         return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
-    run = _kernel(fused.attention, q.dtype)
+    run = kernel_for(fused.attention, q.dtype)
     n, heads, limits, (q, k, v) = _brought(batch, mask, bias, q, k, v)
     out, lse = lying_like(q, n, heads, length, deep), np.empty((n * heads, length), q.dtype)
     given = (q, k, v, *limits, out, lse, causal, scale, dropping(dropout, seed))
@@ -501,7 +378,7 @@ def attention_weights(
     (length, width), keys = q.shape[-2:], k.shape[-2]
     if 0 in (*batch, length, keys, width):
         return reference.attention_weights(q, k, mask, bias, causal, scale)
-    run = _kernel(fused.attention_weights, q.dtype)
+    run = kernel_for(fused.attention_weights, q.dtype)
     n, heads, limits, (q, k) = _brought(batch, mask, bias, q, k)
     weights = np.empty((n, heads, length, keys), q.dtype)
     given = (q, k, *limits, weights, causal, scale)
@@ -523,7 +400,7 @@ def attention_backward(
         return reference.attention_backward(
             dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
         )  # fmt: skip
-    run = _kernel(fused.attention_backward, q.dtype)
+    run = kernel_for(fused.attention_backward, q.dtype)
     n, heads, limits, (dout, q, k, v, out) = _brought(batch, mask, bias, dout, q, k, v, out)
     dq, dk, dv = into or (
         lying_like(q, n, heads, length, width),
@@ -568,7 +445,7 @@ def _share_items(
 # -- elements -------------------------------------------------------------------------------
 
 
-def _each(kernel: _Ready, x: Array) -> Array:
+def _each(kernel: Ready, x: Array) -> Array:
     """Run a kernel on each number of an array."""
     run, size, y = kernel[x.dtype], x.size, np.empty(x.shape, x.dtype)
     flat, to = x.ravel(), y.ravel()
@@ -579,7 +456,7 @@ def _each(kernel: _Ready, x: Array) -> Array:
     return y
 
 
-def _each_pair(kernel: _Ready, dy: Array, x: Array) -> Array:
+def _each_pair(kernel: Ready, dy: Array, x: Array) -> Array:
     """Run a kernel on each pair of numbers of two arrays of one shape."""
     dtype, size = x.dtype, x.size
     run, dx = kernel[dtype], np.empty(x.shape, dtype)
@@ -591,11 +468,11 @@ def _each_pair(kernel: _Ready, dy: Array, x: Array) -> Array:
     return dx
 
 
-_erf, _sigmoid, _silu = map(_Ready, (elements.erf, elements.sigmoid, elements.silu))
-_silu_backward, _relu_backward = _Ready(elements.silu_backward), _Ready(elements.relu_backward)
-_gelu, _gelu_tanh = _Ready(elements.gelu), _Ready(elements.gelu_tanh)
-_gelu_backward = _Ready(elements.gelu_backward)
-_gelu_tanh_backward = _Ready(elements.gelu_tanh_backward)
+_erf, _sigmoid, _silu = map(Ready, (elements.erf, elements.sigmoid, elements.silu))
+_silu_backward, _relu_backward = Ready(elements.silu_backward), Ready(elements.relu_backward)
+_gelu, _gelu_tanh = Ready(elements.gelu), Ready(elements.gelu_tanh)
+_gelu_backward = Ready(elements.gelu_backward)
+_gelu_tanh_backward = Ready(elements.gelu_tanh_backward)
 
 
 def gelu(x: Array, approximate: bool = False) -> Array:
@@ -633,7 +510,7 @@ def silu_backward(dy: Array, x: Array) -> Array:
     return _each_pair(_silu_backward, dy, x)
 
 
-_squared_error = _Ready(elements.squared_error)
+_squared_error = Ready(elements.squared_error)
 
 
 def squared_error(x: Array, target: Array, scale: float) -> tuple[float, Array]:
@@ -643,7 +520,7 @@ def squared_error(x: Array, target: Array, scale: float) -> tuple[float, Array]:
     return total, slope
 
 
-_adamw, _sgd = _Ready(elements.adamw), _Ready(elements.sgd)
+_adamw, _sgd = Ready(elements.adamw), Ready(elements.sgd)
 
 
 def adamw(
