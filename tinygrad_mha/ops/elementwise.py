@@ -1,8 +1,8 @@
 """Operations that act on each element by itself, with broadcasting, by one name.
 
 They are written in :mod:`.choice` (where, clamp, maximum, …), :mod:`.functions` (of one
-variable), :mod:`.arithmetic` (of two), :mod:`.compare` and :mod:`.activation`; how they
-are defined, in :mod:`.define`.
+variable), :mod:`.arithmetic` (of two), :mod:`.compare`, :mod:`.activation` and
+:mod:`.piecewise`; how they are defined, in :mod:`.define`.
 """
 
 from .activation import (
@@ -10,23 +10,16 @@ from .activation import (
     elu,
     gelu,
     glu,
-    hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
     leaky_relu,
     logsigmoid,
     mish,
     prelu,
     relu,
-    relu6,
     selu,
     silu,
     softplus,
-    softshrink,
     softsign,
     tanhshrink,
-    threshold,
 )
 from .arithmetic import (
     add,
@@ -116,6 +109,7 @@ from .functions import (
     tanh,
     trunc,
 )
+from .piecewise import hardshrink, hardsigmoid, hardswish, hardtanh, relu6, softshrink, threshold
 
 __all__ = [
     "abs",
