@@ -183,7 +183,10 @@ def over_ranges(run: Work, count: int, threads: int, multiple: int = 1) -> None:
         Ranges begin at multiples of it.
     """
     share = max(1, -(-count // (threads * multiple))) * multiple
-    if share >= count or not _busy.acquire(blocking=False):
+    if share >= count:  # also of nothing, which a kernel may still have to look at
+        run(0, count)
+        return
+    if not _busy.acquire(blocking=False):
         for start in range(0, count, share):
             run(start, min(start + share, count))
         return
