@@ -11,6 +11,7 @@ when both have taken turns for milliseconds.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import os
 import sys
@@ -75,8 +76,8 @@ class _Worker(threading.Thread):
                 work(start, stop)
             except BaseException as raised:
                 error = raised
-            del order, work  # while it waits it keeps no arrays
             self.results.put(error)
+            del order, work, error  # while it waits it keeps no arrays
 
     def answer(self) -> BaseException | None:
         """Wait for what it was given; if it has not even begun, do that here."""
@@ -94,7 +95,8 @@ class _Worker(threading.Thread):
             self._avoided = core
             others = os.sched_getaffinity(0) - {core}
             if others and self.native_id:
-                os.sched_setaffinity(self.native_id, others)
+                with contextlib.suppress(OSError):  # where a sandbox forbids it, it is only slower
+                    os.sched_setaffinity(self.native_id, others)
 
 
 def _current_core() -> Callable[[], int] | None:
