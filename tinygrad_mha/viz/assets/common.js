@@ -46,6 +46,20 @@ function number(x) {
 /** Heads have the Okabe-Ito palette, and always their number beside it. */
 const tone = (head) => `var(--head-${head % 8})`;
 
+const paints = new Map(); // colours in numbers, until they change
+
+/** What a colour of the page's style is now, in numbers: canvases know no variables. */
+function painted(variable) {
+  if (!paints.has(variable)) {
+    const probe = element("i", { hidden: "" });
+    probe.style.color = `var(${variable})`;
+    document.body.append(probe);
+    paints.set(variable, getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number));
+    probe.remove();
+  }
+  return paints.get(variable);
+}
+
 const VIRIDIS = "{{viridis}}"; // eleven points, from theme.py
 
 function viridis(share) {

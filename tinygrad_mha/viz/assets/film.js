@@ -87,7 +87,7 @@ function paint(canvas, frame, layer, head) {
   const image = context.createImageData(canvas.width, canvas.height);
   const pixels = new Uint32Array(image.data.buffer);
   const opaque = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
-  const masked = opaque(colour("--masked")), stripe = opaque(colour("--line"));
+  const masked = opaque(painted("--masked")), stripe = opaque(painted("--line"));
   const start = place(layer, head), top = topOf(layer, head);
   const shade = PALETTE.map((_, root) => opaque(PALETTE[Math.min(255, Math.round(255 * (root / top) ** 2))]));
   for (let y = 0; y < canvas.height; y++) {
@@ -97,20 +97,6 @@ function paint(canvas, frame, layer, head) {
     }
   }
   context.putImageData(image, 0, 0);
-}
-
-const paints = new Map(); // colours in numbers, until they change
-
-/** What a colour of film.css is now, in numbers: canvases know no variables. */
-function colour(variable) {
-  if (!paints.has(variable)) {
-    const probe = element("i", { hidden: "" });
-    probe.style.color = `var(${variable})`;
-    document.body.append(probe);
-    paints.set(variable, getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number));
-    probe.remove();
-  }
-  return paints.get(variable);
 }
 
 // ---- heads -----------------------------------------------------------------------------------

@@ -71,22 +71,6 @@ const modulePath = (id) => (id === null ? "" : trace.modules[id].path || trace.m
 const attentionName = (attention) => visible(modulePath(attention.module) || `attention ${attention.id + 1}`);
 const vertexName = (v) => visible(v.kind === "op" && v.symbol ? v.symbol : v.name, 40);
 
-// ---- colours -------------------------------------------------------------------------------
-
-const paints = new Map(); // colours in numbers, until they change
-
-/** What a colour of page.css is now, in numbers: canvases know no variables. */
-function painted(variable) {
-  if (!paints.has(variable)) {
-    const probe = element("i", { hidden: "" });
-    probe.style.color = `var(${variable})`;
-    document.body.append(probe);
-    paints.set(variable, getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number));
-    probe.remove();
-  }
-  return paints.get(variable);
-}
-
 // ---- what is connected with what -----------------------------------------------------------
 
 const inputs = trace.vertices.map(() => []);
