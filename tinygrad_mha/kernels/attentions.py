@@ -180,8 +180,8 @@ def attention_backward(
     """Gradients of q, k and v, from what :func:`attention` took and gave.
 
     They have the batch axes of `dout`: an input that was broadcast takes their sum. They are
-    written `into` three arrays, if such are given: of these shapes, with consecutive rows, no
-    two items in the same place.
+    written `into` three arrays, if such are given: of these shapes, no two items in the same
+    place; where they have two batch axes and consecutive rows, without a copy.
 
     Raises
     ------
@@ -202,8 +202,14 @@ def attention_backward(
     if not dout.dtype is out.dtype is lse.dtype is q.dtype:
         check_fit(q.dtype, shape, dout=dout, out=out)
         check_fit(q.dtype, shape[:-1], lse=lse)
-    if into is not None and not into[0].dtype == into[1].dtype == into[2].dtype == q.dtype:
-        raise TypeError(f"into is {[x.dtype.name for x in into]}, expected three times {q.dtype}")
+    if into is not None:
+        if not into[0].dtype == into[1].dtype == into[2].dtype == q.dtype:
+            raise TypeError(
+                f"into is {[x.dtype.name for x in into]}, expected three times {q.dtype}"
+            )
+        wanted = [(*shape[:-2], *x.shape[-2:]) for x in (q, k, v)]
+        if [x.shape for x in into] != wanted:
+            raise ValueError(f"into has shapes {[x.shape for x in into]}, expected {wanted}")
     found: tuple[Array, Array, Array] = backend_for(q).attention_backward(
         dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
     )  # fmt: skip

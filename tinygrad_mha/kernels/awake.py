@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import kernel, target
+from .jit import stored, target
 from .vector import call, pointer_to
 
 Array = np.ndarray
@@ -32,8 +32,8 @@ def _look(typing: Any, counter: Any) -> Any:
     return types.int64(counter), code
 
 
-@kernel
 def _watch(counter, seen, looks, after):  # type: ignore[no-untyped-def]
+    """Look; without the interpreter lock, although it is only a number that is looked at."""
     for _ in range(looks):
         if _look(counter) != seen:
             for _ in range(after):
@@ -48,6 +48,7 @@ def watcher() -> Callable[[Array, int, int, int], object]:
     for that too early means to sleep until it is handed over.
     """
     signature = target(types.int64, 1), types.int64, types.int64, types.int64
-    _watch.compile(signature)
-    run: Callable[[Array, int, int, int], object] = _watch.overloads[signature].entry_point
+    watch = stored(_watch, nogil=True)
+    watch.compile(signature)
+    run: Callable[[Array, int, int, int], object] = watch.overloads[signature].entry_point
     return run

@@ -25,6 +25,7 @@ class Quick(NamedTuple):
     """The machine code of the matrix products of one dtype, and what goes with it."""
 
     matmul: Callable[..., bool]
+    product: Callable[..., np.ndarray | None]  # makes its result, or declines
     no_bias: np.ndarray
     alone: np.ndarray  # offsets of a single product, not to be shared: ``(0, most)``
     stacks: Callable[..., np.ndarray]  # multiplies stacks of matrices

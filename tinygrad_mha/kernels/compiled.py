@@ -88,9 +88,9 @@ def _quick(dtype: np.dtype[Any]) -> Quick:
     """Return what products of a dtype are computed with."""
     quick = QUICK["numba"].get(dtype)
     if quick is None:
-        run = kernel_for(matrix.matmul, dtype)
+        run, make = kernel_for(matrix.matmul, dtype), kernel_for(matrix.matmul, dtype, making=True)
         most = PARALLEL_PRODUCTS if get_num_threads() > 1 else 2**50
-        quick = Quick(run, np.zeros(0, dtype), np.empty((0, most), np.int64), matmul)
+        quick = Quick(run, make, np.zeros(0, dtype), np.empty((0, most), np.int64), matmul)
         QUICK["numba"][dtype] = quick
     return quick
 
@@ -105,7 +105,7 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
         return reference.matmul(a, b, bias)
     if not whole:
         return matmul(a.copy(), b.copy(), bias)
-    run, none, _, _ = _quick(dtype)
+    run, _, none, _, _ = _quick(dtype)
     if bias is not None:
         none = np.ascontiguousarray(bias)
     c = np.empty(rows, dtype)
@@ -402,7 +402,8 @@ def attention_backward(
         )  # fmt: skip
     run = kernel_for(fused.attention_backward, q.dtype)
     n, heads, limits, (dout, q, k, v, out) = _brought(batch, mask, bias, dout, q, k, v, out)
-    dq, dk, dv = into or (
+    direct = into is not None and all(x.ndim == 4 and four(x) is x for x in into)
+    dq, dk, dv = into if into is not None and direct else (
         lying_like(q, n, heads, length, width),
         lying_like(k, n, heads, keys, width),
         lying_like(v, n, heads, keys, deep),
@@ -421,6 +422,10 @@ def attention_backward(
         )
     if len(batch) != 2:
         dq, dk, dv = (x.reshape(*batch, *x.shape[-2:]) for x in (dq, dk, dv))
+    if into is not None and not direct:
+        for x, gradient in zip(into, (dq, dk, dv), strict=True):
+            x[...] = gradient
+        return into
     return dq, dk, dv
 
 

@@ -24,7 +24,10 @@ from numba.core import config, event, types
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.registry import CPUDispatcher
 from numba.core.runtime import rtsys
+
+from . import door
 
 Listener = Callable[[str, str, float], object]
 _listeners: list[Listener] = []
@@ -165,12 +168,32 @@ def usable_folder() -> Path | None:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called, and keep the result on disk; a decorator."""
-    return stored(function, nogil=True)
+    return kernel_with()(function)
 
 
-def kernel_with(*uses: Callable[..., None]) -> Callable[[Callable[..., Any]], Any]:
-    """Make a :func:`kernel` that calls functions which are :func:`.shared`; a decorator."""
-    return partial(stored, uses=uses, nogil=True)
+def kernel_with(
+    *uses: Callable[..., None], **made: tuple[tuple[str, int], ...]
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a :func:`kernel`; a decorator.
+
+    Parameters
+    ----------
+    *uses : callable
+        Functions that it calls and that are :func:`.shared`.
+    **made : tuple of (str, int)
+        A parameter that is written, and for each of its axes the parameter and axis that are as
+        long: it has a :mod:`.door` that makes that array and returns it.
+    """
+    return partial(
+        stored, uses=uses, no_cpython_wrapper=True, pipeline_class=door.compiler(made)
+    )
+
+
+class _Unopened(CPUDispatcher):  # type: ignore[misc]
+    """Code without numba's way in: a kernel is called through its :mod:`.door`."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise TypeError(f"{name_of(self)} is called through kernels.ready.kernel_for")
 
 
 def stored(
@@ -179,6 +202,8 @@ def stored(
     """Compile a function when it is wanted, and keep the result on disk."""
     global _warned
     dispatcher = numba.njit(error_model="numpy", **options)(function)
+    if options.get("no_cpython_wrapper"):
+        dispatcher.__class__ = _Unopened
     before = config.CACHE_DIR
     try:
         config.CACHE_DIR = str(_usable_folder())

@@ -220,7 +220,7 @@ def _counts(stride, size, n):  # type: ignore[no-untyped-def]
     return n < 2 or stride % size == 0
 
 
-@kernel_with(product, pack)
+@kernel_with(product, pack, C=(("A", 0), ("B", 1)))
 def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     """C = A · B (+ bias), for one matrix or many of the same shapes and strides.
 

@@ -21,13 +21,11 @@ def small_product(a: Array, b: Array) -> Array | None:
     The kernel looks at the shapes itself, and declines if need be: in Python that would take
     longer than a small product does.
     """
-    dtype = a.dtype
-    quick = state.quick.get(dtype)
-    if quick is None or b.dtype is not dtype or not a.ndim == 2 == b.ndim:
+    quick = state.quick.get(a.dtype)
+    if quick is None:
         return None
-    run, none, alone, _ = quick
-    product: Array = empty((len(a), b.shape[1]), dtype)
-    return product if run(a, b, product, none, False, alone) else None
+    _, make, none, alone, _ = quick
+    return make(a, b, none, False, alone)
 
 
 def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
@@ -66,13 +64,12 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     quick = state.quick.get(dtype)
     if quick is not None and b.dtype is dtype:
         # the shortest way: one matrix is looked at by the kernel itself, which declines if need be
-        run, none, alone, stacks = quick
+        _, make, none, alone, stacks = quick
         product: Array
         if a.ndim == 2 == b.ndim:
-            m = b.shape[1]
-            if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
-                product = empty((len(a), m), dtype)
-                if run(a, b, product, none if bias is None else bias, False, alone):
+            if bias is None or bias.shape == (b.shape[1],):
+                product = make(a, b, none if bias is None else bias, False, alone)
+                if product is not None:
                     return product
         elif bias is None and a.ndim > 1 and b.ndim > 1:
             product = stacks(a, b)
@@ -137,7 +134,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     dtype = x.dtype
     quick = state.quick.get(dtype)
     if quick is not None and weight.dtype is dtype and x.ndim == 2 == weight.ndim:
-        run, none, alone, _ = quick
+        run, _, none, alone, _ = quick
         m = len(weight)
         if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
             y: Array = empty((len(x), m), dtype)

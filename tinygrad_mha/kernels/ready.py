@@ -10,6 +10,7 @@ from numba import types
 
 from . import ahead, elements, matrix, rows
 from . import fused_attention as fused
+from .door import name_what_doors_use, open_door
 from .jit import name_of, no_collection, source, target
 
 _i, _b, _f8 = types.intp, types.boolean, types.float64
@@ -92,23 +93,27 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     ),
 }  # fmt: skip
 
-_ready: dict[tuple[Any, np.dtype[Any]], Callable[..., Any]] = {}
+_ready: dict[tuple[Any, np.dtype[Any], bool], Callable[..., Any]] = {}
 
 
-def kernel_for(dispatcher: Any, dtype: np.dtype[Any]) -> Callable[..., Any]:
+def kernel_for(
+    dispatcher: Any, dtype: np.dtype[Any], making: bool = False
+) -> Callable[..., Any]:
     """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments.
 
-    It is the machine code behind the dispatcher, which need not look for a version that fits
-    the arguments' types, as there is only one; dtypes and dimensions are right by then.
+    It is the :mod:`.door` of the machine code, or, if `making`, the one that makes what the
+    kernel writes. Dtypes and dimensions are right by then, or that door declines.
     """
-    run = _ready.get((dispatcher, dtype))
+    run = _ready.get((dispatcher, dtype, making))
     if run is None:
         ahead.wait_for(name_of(dispatcher))
         number = types.float32 if dtype == np.float32 else types.float64
         signature = _SIGNATURES[dispatcher](number)
+        name_what_doors_use()
         with no_collection():
             dispatcher.compile(signature)
-        run = _ready[dispatcher, dtype] = dispatcher.overloads[signature].entry_point
+        run = open_door(dispatcher.overloads[signature], making)
+        _ready[dispatcher, dtype, making] = run
     return run
 
 
@@ -128,9 +133,9 @@ def compile_now(wanted: Sequence[str]) -> None:
 class Ready(dict[np.dtype[Any], Callable[..., Any]]):
     """A kernel for each dtype, compiled when it is first asked for; found in the shortest time."""
 
-    def __init__(self, dispatcher: Any) -> None:
-        self.dispatcher = dispatcher
+    def __init__(self, dispatcher: Any, making: bool = False) -> None:
+        self.dispatcher, self.making = dispatcher, making
 
     def __missing__(self, dtype: np.dtype[Any]) -> Callable[..., Any]:
-        self[dtype] = kernel_for(self.dispatcher, dtype)
+        self[dtype] = kernel_for(self.dispatcher, dtype, self.making)
         return self[dtype]

@@ -1,0 +1,295 @@
+"""How Python calls a kernel: through a function of C that finds arrays where they lie.
+
+The one that numba makes is handed a tuple, asks NumPy about each array, makes an object that
+keeps it alive, and gives the interpreter lock away: 0.3 µs for the five arrays of a product. A
+door takes the arguments as CPython has them (METH_FASTCALL), reads an array as C does (the
+struct PyArrayObject), and keeps the lock while there is little to do: 0.1 µs.
+
+A kernel may have a second door, which makes the array that the kernel writes and returns it. It
+declines, with None, whatever does not fit, or what the kernel itself declines: so the way of a
+small result needs no checks and no array made in Python, which would take longer than it does.
+
+Arrays need no owner meanwhile: whoever calls holds them until the call returns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from llvmlite.binding import add_symbol  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.core.compiler import Compiler
+
+#: Numbers in all arrays together from which on other Python threads may run meanwhile: what is
+#: done with fewer takes some microseconds, and to give the lock away and back a tenth of one.
+LOCKED = 2**14
+
+#: For the parameter that a door makes: for each of its axes, the parameter and axis it is like.
+Made = Mapping[str, tuple[tuple[str, int], ...]]
+
+_POINTER, _WORD, _INT = ir.IntType(8).as_pointer(), ir.IntType(types.intp.bitwidth), ir.IntType(32)
+_CHARACTER, _BIT = ir.IntType(8), ir.IntType(1)
+
+# Where things stand, in bytes; every object begins with its reference count and its type:
+# https://numpy.org/doc/stable/reference/c-api/types-and-structures.html
+_HEAD, _STEP = object.__basicsize__, ctypes.sizeof(ctypes.c_void_p)
+_TYPE = _HEAD - _STEP
+_DATA, _AXES, _SHAPE, _STRIDES, _DTYPE, _FLAGS = (_HEAD + n * _STEP for n in (0, 1, 2, 3, 5, 6))
+_KIND, _ORDER, _SIZE = (_HEAD + n for n in (_STEP, _STEP + 2, _STEP + 16))  # of a dtype
+_CONSECUTIVE, _WRITEABLE = 0x1, 0x400
+_KINDS = {"float": "f", "int": "i", "uint": "ub"}
+
+_FASTCALL = 0x80
+_ARRAY, _NEW_ARRAY, _NEW_ARRAY_AT = "tinygrad_mha.ndarray", "tinygrad_mha.new_array", 93
+
+
+class _Method(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p), ("address", ctypes.c_void_p), ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )  # fmt: skip
+
+
+_kept: list[Any] = []  # what functions of C refer to; kernels stay until the process ends
+
+
+def open_door(code: Any, making: bool = False) -> Callable[..., Any]:
+    """Return what calls a kernel, given the code that numba compiled or loaded."""
+    name = _name_of(code.fndesc, making)
+    address = code.library.get_pointer_to_function(name)
+    method = _Method(code.fndesc.qualname.rpartition(".")[-1].encode(), address, _FASTCALL, None)
+    _kept.append((method, code.library))
+    new = ctypes.pythonapi.PyCFunction_NewEx
+    new.argtypes, new.restype = (ctypes.c_void_p,) * 3, ctypes.py_object
+    function: Callable[..., Any] = new(ctypes.addressof(method), None, None)
+    return function
+
+
+def _name_of(kernel: Any, making: bool) -> str:
+    name: str = kernel.llvm_cfunc_wrapper_name
+    return f"{name}.making" if making else name
+
+
+def name_what_doors_use() -> None:
+    """Tell the linker where NumPy is; before any door is compiled or loaded."""
+    take = ctypes.pythonapi.PyCapsule_GetPointer
+    take.argtypes, take.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
+    functions = take(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
+    add_symbol(_ARRAY, id(np.ndarray))
+    add_symbol(
+        _NEW_ARRAY, ctypes.c_void_p.from_address(functions + _NEW_ARRAY_AT * _STEP).value
+    )
+
+
+def compiler(made: Made) -> type[Compiler]:
+    """Return numba's compiler, which gives a kernel doors where others get a function for C."""
+
+    class DoorCompiler(Compiler):  # type: ignore[misc]
+        def define_pipelines(self) -> Any:
+            whole = self.state.targetctx
+
+            def build(library: Any, kernel: Any, environment: Any, helper: Any) -> None:
+                for of in ({}, made) if made else ({},):
+                    _Door(whole, library, kernel, of).build()
+
+            self.state.targetctx = whole.subtarget(create_cfunc_wrapper=build)
+            return super().define_pipelines()
+
+    return DoorCompiler
+
+
+class _Door:
+    """The machine code of one door."""
+
+    def __init__(self, context: Any, library: Any, kernel: Any, made: Made) -> None:
+        self.context, self.library, self.kernel, self.made = context, library, kernel, made
+        self.module = context.create_module("door")
+        kind = ir.FunctionType(_POINTER, [_POINTER, _POINTER.as_pointer(), _WORD])
+        self.function = ir.Function(self.module, kind, _name_of(kernel, bool(made)))
+        self.builder = ir.IRBuilder(self.function.append_basic_block())
+        self.python = context.get_python_api(self.builder)
+
+    def build(self) -> None:
+        """Take the arguments, call the kernel, return what it returns or wrote."""
+        kernel, builder, python = self.kernel, self.builder, self.python
+        parameters = dict(zip(kernel.args, kernel.argtypes, strict=True))
+        _, given, count = self.function.args
+        right = builder.icmp_signed("==", count, _WORD(len(parameters) - len(self.made)))
+        self._demand(right, "number of arguments")
+        values: dict[str, Any] = {}
+        for name, kind in parameters.items():
+            if name not in self.made:
+                place = _WORD(len(values))
+                found = builder.load(builder.gep(given, [place]))
+                if isinstance(kind, types.Array):
+                    values[name] = self._array(found, kind, name)
+                else:
+                    values[name] = self._number(found, kind)
+        result = None
+        for name, axes in self.made.items():
+            sizes = [self._sizes(values[like])[axis] for like, axis in axes]
+            result = self._new_array(sizes, parameters[name])
+            values[name] = self._array(result, parameters[name], name)
+        arrays = [value for name, value in values.items() if isinstance(parameters[name], types.Array)]
+        numbers = _WORD(0)
+        for array in arrays:
+            numbers = builder.add(numbers, array.nitems)
+        arguments = [
+            values[name]._getvalue() if isinstance(kind, types.Array) else values[name]
+            for name, kind in parameters.items()
+        ]
+        status, returned = self._call(numbers, arguments)
+        with builder.if_then(status.is_error, likely=False):
+            self.context.call_conv.raise_error(builder, python, status)
+            self._drop(result)
+            builder.ret(python.get_null_object())
+        if result is not None:
+            if kernel.restype == types.boolean:
+                with builder.if_then(builder.not_(returned), likely=False):
+                    self._drop(result)
+                    python.return_none()
+            builder.ret(result)
+        elif kernel.restype == types.none:
+            python.return_none()
+        else:
+            builder.ret(python.from_native_return(kernel.restype, returned, None))
+        self.library.add_ir_module(self.module)
+
+    def _call(self, numbers: Any, arguments: list[Any]) -> tuple[Any, Any]:
+        """Call the kernel; without the interpreter lock if there is much to do."""
+        kernel, builder, python = self.kernel, self.builder, self.python
+        convention = self.context.call_conv
+        kind = convention.get_function_type(kernel.restype, kernel.argtypes)
+        callee = ir.Function(self.module, kind, kernel.llvm_func_name)
+        lock = cgutils.alloca_once_value(builder, _POINTER(None))
+        with builder.if_then(builder.icmp_signed(">=", numbers, _WORD(LOCKED)), likely=False):
+            builder.store(python.save_thread(), lock)
+        status, returned = convention.call_function(
+            builder, callee, kernel.restype, kernel.argtypes, arguments, attrs=("noinline",)
+        )
+        away = builder.load(lock)
+        with builder.if_then(cgutils.is_not_null(builder, away), likely=False):
+            python.restore_thread(away)
+        return status, returned
+
+    # -- what it takes ------------------------------------------------------------------------
+
+    def _demand(self, condition: Any, what: str) -> None:
+        """Unless a condition holds, raise a TypeError; or decline, if a result is to be made."""
+        python, builder = self.python, self.builder
+        with builder.if_then(builder.not_(condition), likely=False):
+            if self.made:
+                python.return_none()
+            else:
+                python.err_set_string("PyExc_TypeError", f"{self.kernel.qualname}: wrong {what}")
+                builder.ret(python.get_null_object())
+
+    def _number(self, found: Any, kind: Any) -> Any:
+        """Take what is no array, as numba does."""
+        native = self.python.to_native_value(kind, found)
+        with self.builder.if_then(native.is_error, likely=False):
+            self.builder.ret(self.python.get_null_object())
+        return native.value
+
+    def _array(self, found: Any, kind: types.Array, name: str) -> Any:
+        """Make what numba knows an array by, out of an object of Python's."""
+        builder, dtype = self.builder, kind.dtype
+        self._demand(self._is_array(found), f"type of {name}")
+        its_dtype = self._field(found, _DTYPE, _POINTER)
+        letters = _KINDS[str(dtype).rstrip("0123456789")]
+        right = self._one_of(found, _AXES, _INT, kind.ndim)
+        for offset, width, values in (
+            (_KIND, _CHARACTER, map(ord, letters)), (_ORDER, _CHARACTER, map(ord, "=|")),
+            (_SIZE, _WORD, [dtype.bitwidth // 8]),
+        ):  # fmt: skip
+            right = builder.and_(right, self._one_of(its_dtype, offset, width, *values))
+        if kind.layout == "C":
+            flags = _INT(_CONSECUTIVE | (_WRITEABLE if kind.mutable else 0))
+            both = builder.and_(self._field(found, _FLAGS, _INT), flags)
+            right = builder.and_(right, builder.icmp_unsigned("==", both, flags))
+        self._demand(right, f"array {name}")
+        array = self.context.make_array(kind)(self.context, builder)
+        sizes, strides = (
+            [self._item(found, offset, axis) for axis in range(kind.ndim)]
+            for offset in (_SHAPE, _STRIDES)
+        )
+        array.nitems = _WORD(1)
+        for size in sizes:
+            array.nitems = builder.mul(array.nitems, size)
+        array.data = builder.bitcast(self._field(found, _DATA, _POINTER), array.data.type)
+        array.shape = cgutils.pack_array(builder, sizes, _WORD)
+        array.strides = cgutils.pack_array(builder, strides, _WORD)
+        array.itemsize = _WORD(dtype.bitwidth // 8)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        array.parent = cgutils.get_null_value(array.parent.type)
+        return array
+
+    def _is_array(self, found: Any) -> Any:
+        builder, module = self.builder, self.module
+        wanted = module.globals.get(_ARRAY) or ir.GlobalVariable(module, _CHARACTER, _ARRAY)
+        kind = self._field(found, _TYPE, _POINTER)
+        exact = builder.icmp_unsigned("==", kind, wanted)
+        if self.made:  # the result of another kind of array is for its own class to make
+            return exact
+        answer = cgutils.alloca_once_value(builder, exact)
+        with builder.if_then(builder.not_(exact), likely=False):
+            shape = ir.FunctionType(_INT, [_POINTER, _POINTER])
+            ask = cgutils.get_or_insert_function(module, shape, "PyType_IsSubtype")
+            derived = builder.call(ask, [kind, wanted])
+            builder.store(builder.icmp_signed("!=", derived, _INT(0)), answer)
+        return builder.load(answer)
+
+    def _sizes(self, array: Any) -> list[Any]:
+        return cgutils.unpack_tuple(self.builder, array.shape)
+
+    def _field(self, owner: Any, offset: int, kind: Any) -> Any:
+        """Read what stands so many bytes behind the beginning of an object."""
+        place = self.builder.gep(owner, [_WORD(offset)])
+        return self.builder.load(self.builder.bitcast(place, kind.as_pointer()))
+
+    def _item(self, owner: Any, offset: int, i: int) -> Any:
+        first = self._field(owner, offset, _WORD.as_pointer())
+        return self.builder.load(self.builder.gep(first, [_WORD(i)]))
+
+    def _one_of(self, owner: Any, offset: int, kind: Any, *values: int) -> Any:
+        field, found = self._field(owner, offset, kind), _BIT(0)
+        for value in values:
+            found = self.builder.or_(found, self.builder.icmp_unsigned("==", field, kind(value)))
+        return found
+
+    # -- what it makes ------------------------------------------------------------------------
+
+    def _new_array(self, sizes: list[Any], kind: types.Array) -> Any:
+        """Make an array of NumPy's, of which nothing is written yet."""
+        builder, word = self.builder, np.dtype(str(kind.dtype)).num
+        shape = builder.alloca(_WORD, len(sizes))
+        for axis, size in enumerate(sizes):
+            builder.store(size, builder.gep(shape, [_WORD(axis)]))
+        # PyArray_New(type, axes, shape, dtype, strides, data, itemsize, flags, owner)
+        parameters = (
+            _POINTER, _INT, shape.type, _INT, shape.type, _POINTER, _INT, _INT, _POINTER
+        )  # fmt: skip
+        new = cgutils.get_or_insert_function(
+            self.module, ir.FunctionType(_POINTER, parameters), _NEW_ARRAY
+        )
+        nothing, zero = _POINTER(None), _INT(0)
+        made = builder.call(
+            new,
+            [
+                self.module.globals[_ARRAY], _INT(len(sizes)), shape, _INT(word),
+                shape.type(None), nothing, zero, zero, nothing,
+            ],
+        )  # fmt: skip
+        with builder.if_then(cgutils.is_null(builder, made), likely=False):
+            builder.ret(self.python.get_null_object())
+        return made
+
+    def _drop(self, result: Any) -> None:
+        if result is not None:
+            self.python.decref(result)
