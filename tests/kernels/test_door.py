@@ -83,8 +83,9 @@ def test_a_result_is_made(product: Callable[..., Any], shape: tuple[int, int], r
     if a.size == 0:
         assert made is None  # declined: nothing to do
         return
-    assert type(made) is np.ndarray and made.dtype is FLOAT and made.shape == 2 * shape[:1]
-    assert made.flags.owndata and made.flags.c_contiguous and made.flags.writeable
+    assert type(made) is np.ndarray
+    assert (made.dtype, made.shape) == (FLOAT, 2 * shape[:1])
+    assert all(made.flags[name] for name in ("OWNDATA", "C_CONTIGUOUS", "WRITEABLE"))
     np.testing.assert_allclose(made, a @ a.T, rtol=1e-4, atol=1e-4)
 
 

@@ -488,13 +488,17 @@ class Op(Generic[P]):
         return found
 
 
-def op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:
+def op(
+    formula: str, kind: type[Op[Any]] = Op, **options: Any
+) -> Callable[[Callable[P, Value]], Op[P]]:
     """Define and register an operation; decorates its forward.
 
     Parameters
     ----------
     formula : str
         What it computes, as mathematics.
+    kind : type, default Op
+        A class of its own, for an operation that is called in another way too.
     **options
         ``symbol`` short sign for pictures; ``inputs`` how many leading parameters are
         arrays (default: those annotated ``Value``); ``reduce`` how a gradient is brought
@@ -514,7 +518,7 @@ def op(formula: str, **options: Any) -> Callable[[Callable[P, Value]], Op[P]]:
     """
 
     def define(forward: Callable[P, Value]) -> Op[P]:
-        return Op(forward, formula, **options)
+        return kind(forward, formula, **options)
 
     return define
 

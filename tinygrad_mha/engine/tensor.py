@@ -18,6 +18,7 @@ from .node import Node
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_ARRAY = np.ndarray
 _FLOATING = "f"
 _FLOAT32 = np.dtype(np.float32)
 #: What a tensor is made of, in the order of bytes of this machine.
@@ -77,9 +78,9 @@ class Tensor:
     def __init__(
         self, data: npt.ArrayLike, requires_grad: bool = False, grad_fn: Node | None = None
     ) -> None:
-        if type(data) is not np.ndarray:
+        if type(data) is not _ARRAY:
             data = as_array(data)
-        elif grad_fn is None and data.dtype is not _FLOAT32 and data.dtype not in _NUMBERS:
+        elif data.dtype is not _FLOAT32 and grad_fn is None and data.dtype not in _NUMBERS:
             data = _as_numbers(data, data)
         if requires_grad and grad_fn is None and data.dtype.kind != _FLOATING:
             raise RuntimeError(
@@ -89,11 +90,12 @@ class Tensor:
         self.data: np.ndarray = data
         self._requires_grad = requires_grad
         self._grad_fn = grad_fn
-        self._view: View | None = None  # what it is a view of
         self._epoch = 0  # how often its history was rewritten by a write in place
         self.retains_grad = False
-        self.hooks: dict[int, Any] | None = None
-        self._grad: Tensor | None = None
+        self._view: View | None  # what it is a view of
+        self._grad: Tensor | None
+        self.hooks: dict[int, Any] | None
+        self._view = self._grad = self.hooks = None
 
     #: Of :mod:`.backward`, which puts it here: it builds on this file, and an import inside
     #: the method would be felt.

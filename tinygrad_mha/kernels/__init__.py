@@ -45,6 +45,7 @@ from .softmaxes import (
     log_softmax,
     log_softmax_backward,
     logsumexp,
+    small_softmax,
     softmax,
     softmax_backward,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "silu",
     "silu_backward",
     "small_product",
+    "small_softmax",
     "softmax",
     "softmax_backward",
     "squared_error",

@@ -34,15 +34,25 @@ class Quick(NamedTuple):
 #: For each backend and dtype, what small products are computed with: see :func:`.matmul`.
 QUICK: dict[str, dict[np.dtype[Any], Quick]] = {name: {} for name in BACKENDS}
 
+#: And the kernel of a small softmax, which makes its result or declines.
+SOFTMAX: dict[str, dict[np.dtype[Any], Callable[..., np.ndarray | None]]] = {
+    name: {} for name in BACKENDS
+}
+
 
 class _State(threading.local):
     """Each thread starts with what the environment says."""
 
     name: str = _from_environment()
     quick: dict[np.dtype[Any], Quick] = QUICK[name]
+    softmax: dict[np.dtype[Any], Callable[..., np.ndarray | None]] = SOFTMAX[name]
 
 
 state = _State()
+
+
+def _switch(owner: Any, name: str) -> None:
+    owner.name, owner.quick, owner.softmax = name, QUICK[name], SOFTMAX[name]
 
 
 def backend() -> str:
@@ -83,17 +93,17 @@ def use_backend(name: str) -> Iterator[None]:
     if name not in BACKENDS:
         raise ValueError(f"use_backend: {name!r} is not one of {BACKENDS}")
     before = state.name
-    state.name, state.quick = name, QUICK[name]
+    _switch(state, name)
     try:
         yield
     finally:
-        state.name, state.quick = before, QUICK[before]
+        _switch(state, before)
 
 
 def fall_back(error: Exception) -> None:
     """Run everything on the twins from now on, and say why, once."""
-    _State.name, _State.quick = "numpy", QUICK["numpy"]
-    for name in ("name", "quick"):
+    _switch(_State, "numpy")
+    for name in ("name", "quick", "softmax"):
         state.__dict__.pop(name, None)
     warnings.warn(
         f"tinygrad_mha: the compiled kernels cannot run here ({type(error).__name__}: {error}); "

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import elements, matrix, reference, rows
 from . import fused_attention as fused
-from .backend import QUICK, Quick
+from .backend import QUICK, SOFTMAX, Quick
 from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .ready import Ready, kernel_for
 from .shapes import check_product
@@ -190,16 +190,12 @@ def _along(kernel: Ready, axis: int, *arrays: Array) -> Array:
 
 def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
     """exp(x) / Σ exp(x) along an axis, among those where `mask` is True."""
-    dtype = x.dtype
-    run = _softmax[dtype]
-    if mask is None and x.ndim == 2 and axis in (-1, 1) and x.size < PARALLEL_NUMBERS:
-        y = np.empty(x.shape, dtype)
-        if run(x, x, False, y, 0, len(x)):
-            return y
     if axis not in (-1, x.ndim - 1):
         moved = None if mask is None else np.moveaxis(np.broadcast_to(mask, x.shape), axis, -1)
         return np.moveaxis(softmax(np.moveaxis(x, axis, -1), -1, moved), -1, axis)
-    flat = _rows_of(x)
+    run, flat, dtype = _softmax[x.dtype], _rows_of(x), x.dtype
+    if dtype not in SOFTMAX["numba"]:
+        SOFTMAX["numba"][dtype] = kernel_for(rows.softmax, dtype, making=True)
     y = np.empty(flat.shape, dtype)
     if flat.size:
         penalty = flat if mask is None else _penalty(mask, x.shape, dtype)
@@ -403,10 +399,14 @@ def attention_backward(
     run = kernel_for(fused.attention_backward, q.dtype)
     n, heads, limits, (dout, q, k, v, out) = _brought(batch, mask, bias, dout, q, k, v, out)
     direct = into is not None and all(x.ndim == 4 and four(x) is x for x in into)
-    dq, dk, dv = into if into is not None and direct else (
-        lying_like(q, n, heads, length, width),
-        lying_like(k, n, heads, keys, width),
-        lying_like(v, n, heads, keys, deep),
+    dq, dk, dv = (
+        into
+        if into is not None and direct
+        else (
+            lying_like(q, n, heads, length, width),
+            lying_like(k, n, heads, keys, width),
+            lying_like(v, n, heads, keys, deep),
+        )
     )
     items, blocks = n * heads, -(-length // fused.QUERIES)
     threads = threads_for(items * length * keys * (2 * width + deep), PARALLEL_PRODUCTS)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from llvmlite.binding import add_symbol  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.core.compiler import Compiler
@@ -31,7 +31,11 @@ LOCKED = 2**14
 #: For the parameter that a door makes: for each of its axes, the parameter and axis it is like.
 Made = Mapping[str, tuple[tuple[str, int], ...]]
 
-_POINTER, _WORD, _INT = ir.IntType(8).as_pointer(), ir.IntType(types.intp.bitwidth), ir.IntType(32)
+_POINTER, _WORD, _INT = (
+    ir.IntType(8).as_pointer(),
+    ir.IntType(8 * np.intp().itemsize),
+    ir.IntType(32),
+)
 _CHARACTER, _BIT = ir.IntType(8), ir.IntType(1)
 
 # Where things stand, in bytes; every object begins with its reference count and its type:
@@ -41,7 +45,6 @@ _TYPE = _HEAD - _STEP
 _DATA, _AXES, _SHAPE, _STRIDES, _DTYPE, _FLAGS = (_HEAD + n * _STEP for n in (0, 1, 2, 3, 5, 6))
 _KIND, _ORDER, _SIZE = (_HEAD + n for n in (_STEP, _STEP + 2, _STEP + 16))  # of a dtype
 _CONSECUTIVE, _WRITEABLE = 0x1, 0x400
-_KINDS = {"float": "f", "int": "i", "uint": "ub"}
 
 _FASTCALL = 0x80
 _ARRAY, _NEW_ARRAY, _NEW_ARRAY_AT = "tinygrad_mha.ndarray", "tinygrad_mha.new_array", 93
@@ -82,9 +85,7 @@ def name_what_doors_use() -> None:
     take.argtypes, take.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
     functions = take(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
     add_symbol(_ARRAY, id(np.ndarray))
-    add_symbol(
-        _NEW_ARRAY, ctypes.c_void_p.from_address(functions + _NEW_ARRAY_AT * _STEP).value
-    )
+    add_symbol(_NEW_ARRAY, ctypes.c_void_p.from_address(functions + _NEW_ARRAY_AT * _STEP).value)
 
 
 def compiler(made: Made) -> type[Compiler]:
@@ -136,7 +137,9 @@ class _Door:
             sizes = [self._sizes(values[like])[axis] for like, axis in axes]
             result = self._new_array(sizes, parameters[name])
             values[name] = self._array(result, parameters[name], name)
-        arrays = [value for name, value in values.items() if isinstance(parameters[name], types.Array)]
+        arrays = [
+            value for name, value in values.items() if isinstance(parameters[name], types.Array)
+        ]
         numbers = _WORD(0)
         for array in arrays:
             numbers = builder.add(numbers, array.nitems)
@@ -199,14 +202,14 @@ class _Door:
 
     def _array(self, found: Any, kind: types.Array, name: str) -> Any:
         """Make what numba knows an array by, out of an object of Python's."""
-        builder, dtype = self.builder, kind.dtype
+        builder, dtype = self.builder, np.dtype(str(kind.dtype))
         self._demand(self._is_array(found), f"type of {name}")
         its_dtype = self._field(found, _DTYPE, _POINTER)
-        letters = _KINDS[str(dtype).rstrip("0123456789")]
+        letters = "ub" if dtype.kind == "u" else dtype.kind  # a truth is a byte
         right = self._one_of(found, _AXES, _INT, kind.ndim)
         for offset, width, values in (
             (_KIND, _CHARACTER, map(ord, letters)), (_ORDER, _CHARACTER, map(ord, "=|")),
-            (_SIZE, _WORD, [dtype.bitwidth // 8]),
+            (_SIZE, _WORD, [dtype.itemsize]),
         ):  # fmt: skip
             right = builder.and_(right, self._one_of(its_dtype, offset, width, *values))
         if kind.layout == "C":
@@ -225,7 +228,7 @@ class _Door:
         array.data = builder.bitcast(self._field(found, _DATA, _POINTER), array.data.type)
         array.shape = cgutils.pack_array(builder, sizes, _WORD)
         array.strides = cgutils.pack_array(builder, strides, _WORD)
-        array.itemsize = _WORD(dtype.bitwidth // 8)
+        array.itemsize = _WORD(dtype.itemsize)
         array.meminfo = cgutils.get_null_value(array.meminfo.type)
         array.parent = cgutils.get_null_value(array.parent.type)
         return array

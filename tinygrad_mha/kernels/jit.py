@@ -184,9 +184,7 @@ def kernel_with(
         A parameter that is written, and for each of its axes the parameter and axis that are as
         long: it has a :mod:`.door` that makes that array and returns it.
     """
-    return partial(
-        stored, uses=uses, no_cpython_wrapper=True, pipeline_class=door.compiler(made)
-    )
+    return partial(stored, uses=uses, no_cpython_wrapper=True, pipeline_class=door.compiler(made))
 
 
 class _Unopened(CPUDispatcher):  # type: ignore[misc]

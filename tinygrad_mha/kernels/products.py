@@ -65,7 +65,7 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     if quick is not None and b.dtype is dtype:
         # the shortest way: one matrix is looked at by the kernel itself, which declines if need be
         _, make, none, alone, stacks = quick
-        product: Array
+        product: Array | None
         if a.ndim == 2 == b.ndim:
             if bias is None or bias.shape == (b.shape[1],):
                 product = make(a, b, none if bias is None else bias, False, alone)

@@ -96,9 +96,7 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
 _ready: dict[tuple[Any, np.dtype[Any], bool], Callable[..., Any]] = {}
 
 
-def kernel_for(
-    dispatcher: Any, dtype: np.dtype[Any], making: bool = False
-) -> Callable[..., Any]:
+def kernel_for(dispatcher: Any, dtype: np.dtype[Any], making: bool = False) -> Callable[..., Any]:
     """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments.
 
     It is the :mod:`.door` of the machine code, or, if `making`, the one that makes what the

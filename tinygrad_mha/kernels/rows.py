@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from .functions import exp_below
-from .jit import inner, kernel
+from .jit import inner, kernel, kernel_with
 from .simd import (
     WIDE,
     add,
@@ -185,11 +185,16 @@ def of_nothing(x, at, n, penalty, seen, masked):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _softmax_of_few(x, at, n, lowest, y):  # type: ignore[no-untyped-def]
-    """Write the softmax of a row that fits into a vector like `lowest`, which is full of −∞."""
-    v = load_first_like(x, at, n, lowest)
-    e = exp_below(sub(v, like(max_of(v), lowest)))
-    store_first(y, at, n, mul(e, like(x.dtype.type(1) / sum_of(e), lowest)))
+def _softmax_of_few(x, first, last, n, room, lowest, y):  # type: ignore[no-untyped-def]
+    """Write the softmax of rows that fit into a vector like `lowest`, which is full of −∞."""
+    for at in range(first * n, last * n, n):
+        v = load_like(x, at, lowest) if n == room else load_first_like(x, at, n, lowest)
+        e = exp_below(sub(v, like(max_of(v), lowest)))
+        e = mul(e, like(x.dtype.type(1) / sum_of(e), lowest))
+        if n == room:
+            store(y, at, e)
+        else:
+            store_first(y, at, n, e)
 
 
 @inner
@@ -199,26 +204,29 @@ def _consecutive(X):  # type: ignore[no-untyped-def]
     return (n < 2 or X.strides[1] == size) and (len(X) < 2 or X.strides[0] == n * size)
 
 
-@kernel
+@kernel_with(Y=(("X", 0), ("X", 1)))
 def softmax(X, P, masked, Y, first, last):  # type: ignore[no-untyped-def]
     """Y = softmax of the rows of X; where P is −∞ instead of 0, a number is not there.
 
     P has a row for every row of X, or fewer: then they repeat. A row with nothing in it is 0.
-    Returns False if nothing was done, because the rows do not follow each other in memory.
+    A negative `last` says: all rows, if they hold no more than so many numbers. Returns False if
+    nothing was done, for that reason or because the rows do not follow each other in memory.
     """
     n, lanes = X.shape[1], lanes_of(X)
-    if not _consecutive(X):
+    if last < 0:
+        last = len(X) if 0 < X.size <= -last else -1
+    if last < 0 or not _consecutive(X):
         return False
     x, p, y = memory(X), memory(P), memory(Y)
     lowest = x.dtype.type(-np.inf)
+    if n <= WIDE * lanes and not masked:
+        if 0 < n <= lanes:
+            _softmax_of_few(x, first, last, n, lanes, splat(lowest), y)
+        elif n > lanes:
+            _softmax_of_few(x, first, last, n, WIDE * lanes, splat_wide(lowest), y)
+        return True
     for i in range(first, last):
         at, seen = i * n, (i % P.shape[0]) * n
-        if n <= lanes and not masked:
-            _softmax_of_few(x, at, n, splat(lowest), y)
-            continue
-        if n <= WIDE * lanes and not masked:
-            _softmax_of_few(x, at, n, splat_wide(lowest), y)
-            continue
         top = maximum_of_row(x, at, n, lanes, p, seen, masked)
         if masked and top == lowest:
             Y[i] = of_nothing(x, at, n, p, seen, masked)

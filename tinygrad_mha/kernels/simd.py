@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -275,11 +276,16 @@ def two_to_the(typing: Any, shifted: Any) -> Any:
             moved = builder.add(n, all_lanes(127 if bits == 23 else 1023))
             exponent = builder.shl(moved, all_lanes(bits))
             return builder.bitcast(exponent, arguments[0].type)
-        # the steps within a doubling come from a table, the doublings go to the exponent
-        table = [2.0 ** (step / steps) for step in range(steps)]
+        # the steps within a doubling come from a table, the doublings go to the exponent; the
+        # steps that are shifted there with them have been taken off the table
+        shift = bits - steps.bit_length() + 1
+        wide = np.array(
+            [2.0 ** (step / steps) for step in range(steps)], "f4" if bits == 23 else "f8"
+        )
+        less = wide.view(f"i{wide.itemsize}") - (np.arange(steps) << shift)
+        table = less.astype(f"i{wide.itemsize}").view(wide.dtype).tolist()
         found = builder.bitcast(_looked_up(builder, arguments[0].type, table, n), kind)
-        doublings = builder.and_(n, all_lanes(-steps))
-        exponent = builder.shl(doublings, all_lanes(bits - steps.bit_length() + 1))
+        exponent = builder.shl(n, all_lanes(shift))
         return builder.bitcast(builder.add(found, exponent), arguments[0].type)
 
     return shifted(shifted), code

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..engine import Sample, op
+from ..engine import Op, Sample, Tensor, op
+from ..engine.modes import thread
 from ..engine.op import Value
 from .axes import batch_axis, masked_axis, same_axis
 from .elementwise import exp, sqrt
@@ -36,8 +37,28 @@ def _floating(x: Value, dtype: Any) -> Value:
     return x
 
 
+class _Softmax(Op[Any]):
+    """Called with a small matrix, it goes to the kernel without the steps that recording needs.
+
+    Of the softmax of a 64 × 64 matrix, those would be half of the time.
+    """
+
+    def __call__(self, x: Any = None, dim: int = -1, dtype: Any = None, **named: Any) -> Any:
+        if x is None or named:
+            return super().__call__(*([] if x is None else [x]), dim=dim, dtype=dtype, **named)
+        if type(x) is Tensor:
+            if x._view is not None:
+                x.refresh()
+            if not (x._requires_grad and thread.modes.grad_enabled):
+                y = kernels.small_softmax(x.data, dim, dtype)
+                if y is not None:
+                    return Tensor(y)
+        return super().__call__(x, dim, dtype)
+
+
 @op(
     "yᵢ = eˣⁱ / Σⱼ eˣʲ",
+    kind=_Softmax,
     derivation=(
         "With s = Σⱼ eˣʲ, yᵢ = eˣⁱ / s. The quotient rule gives ∂yᵢ/∂xⱼ = yᵢ · ([i = j] − "
         "yⱼ): raising xᵢ raises yᵢ, and through the sum lowers all, in proportion to what "
