@@ -111,14 +111,14 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     c = np.empty(rows, dtype)
     threads, a, b = threads_for(work, PARALLEL_PRODUCTS), a[first_a], b[first_b]
     if threads == 1:
-        run(a, b, c, none, False, offsets)
+        run(a, b, c, none, offsets)
     elif len(offsets) >= threads:
         over_ranges(
-            lambda i, j: run(a, b, c, none, False, offsets[i:j]), len(offsets), threads
+            lambda i, j: run(a, b, c, none, offsets[i:j]), len(offsets), threads
         )  # fmt: skip
     else:  # of few large ones each thread takes some rows of every one
         over_ranges(
-            lambda i, j: run(a[i:j], b, c[i:], none, False, offsets), shape[-2], threads,
+            lambda i, j: run(a[i:j], b, c[i:], none, offsets), shape[-2], threads,
             matrix.ROWS,
         )  # fmt: skip
     return c.reshape(shape)

@@ -194,7 +194,17 @@ class _Door:
                 builder.ret(python.get_null_object())
 
     def _number(self, found: Any, kind: Any) -> Any:
-        """Take what is no array, as numba does."""
+        """Take what is no array; but for whole numbers as numba does."""
+        python, builder = self.python, self.builder
+        if kind == types.intp:
+            shape = ir.FunctionType(_WORD, [_POINTER, _POINTER])
+            take = cgutils.get_or_insert_function(self.module, shape, "PyNumber_AsSsize_t")
+            number = builder.call(take, [found, python.get_c_object("PyExc_OverflowError")])
+            doubtful = builder.icmp_signed("==", number, _WORD(-1))
+            with builder.if_then(doubtful, likely=False):
+                with builder.if_then(cgutils.is_not_null(builder, python.err_occurred())):
+                    builder.ret(python.get_null_object())
+            return number
         native = self.python.to_native_value(kind, found)
         with self.builder.if_then(native.is_error, likely=False):
             self.builder.ret(self.python.get_null_object())

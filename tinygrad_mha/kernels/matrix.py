@@ -221,7 +221,7 @@ def _counts(stride, size, n):  # type: ignore[no-untyped-def]
 
 
 @kernel_with(product, pack, C=(("A", 0), ("B", 1)))
-def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
+def matmul(A, B, C, bias, offsets):  # type: ignore[no-untyped-def]
     """C = A · B (+ bias), for one matrix or many of the same shapes and strides.
 
     Parameters
@@ -230,8 +230,6 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
         ``(n, k)``, ``(k, m)``, ``(n, m)``: the first of each. C's rows are consecutive.
     bias : array
         ``(m,)``, added to each row; none if empty.
-    turned : bool
-        B is ``(m, k)``.
     offsets : array of int64
         ``(items, 3)``: where each item's A, B and C begin, in elements from the first's. If
         empty there is one item, of which nothing has been checked; then ``(0, most)``, where
@@ -248,8 +246,6 @@ def matmul(A, B, C, bias, turned, offsets):  # type: ignore[no-untyped-def]
     size = size_of(A)
     b0, b1 = B.strides
     inside, columns = B.shape
-    if turned:
-        b0, b1, inside, columns = b1, b0, columns, inside
     has_bias = len(bias) > 0
     items = len(offsets)
     if items == 0:

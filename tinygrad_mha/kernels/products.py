@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection
 
 import numpy as np
-from numpy import empty
 
 from .backend import state
 from .dispatch import backend_for
@@ -25,7 +24,7 @@ def small_product(a: Array, b: Array) -> Array | None:
     if quick is None:
         return None
     _, make, none, alone, _ = quick
-    return make(a, b, none, False, alone)
+    return make(a, b, none, alone)
 
 
 def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
@@ -68,7 +67,7 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
         product: Array | None
         if a.ndim == 2 == b.ndim:
             if bias is None or bias.shape == (b.shape[1],):
-                product = make(a, b, none if bias is None else bias, False, alone)
+                product = make(a, b, none if bias is None else bias, alone)
                 if product is not None:
                     return product
         elif bias is None and a.ndim > 1 and b.ndim > 1:
@@ -133,13 +132,11 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """
     dtype = x.dtype
     quick = state.quick.get(dtype)
-    if quick is not None and weight.dtype is dtype and x.ndim == 2 == weight.ndim:
-        run, _, none, alone, _ = quick
-        m = len(weight)
-        if bias is None or (bias.dtype is dtype and bias.shape == (m,)):
-            y: Array = empty((len(x), m), dtype)
-            if run(x, weight, y, none if bias is None else bias, True, alone):
-                return y
+    if quick is not None and (bias is None or bias.shape == weight.shape[:1]):
+        _, make, none, alone, _ = quick
+        small = make(x, weight.T, none if bias is None else bias, alone)
+        if small is not None:
+            return small
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"the last axis of x, in shape {x.shape}, must match the last of weight, in shape "

@@ -39,7 +39,7 @@ _how = _b, _f8, types.Tuple((_i, _i, _i, _f8)), _i, _i
 #: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
 _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     matrix.matmul: lambda t: (
-        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _b, _out(types.int64, 2),
+        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _out(types.int64, 2),
     ),
     matrix.linear_gradients: lambda t: (
         *(3 * (_in(t, 2),)), _out(t, 2), _out(t, 2), _out(t, 1), _b, _b, _b,
