@@ -28,7 +28,7 @@ def column_sums() -> Callable[..., Any]:
 
 @pytest.fixture
 def product() -> Callable[..., Any]:
-    return kernel_for(matrix.matmul, FLOAT, making=True)
+    return kernel_for(matrix.matmul, FLOAT, "making")
 
 
 def readonly(x: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def test_arrays_of_all_kinds_are_taken(column_sums: Callable[..., Any], tmp_path
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (1, 1), (7, 5), (300, 200)])
 def test_a_result_is_made(product: Callable[..., Any], shape: tuple[int, int], rng: Any) -> None:
     a = rng.standard_normal(shape).astype(FLOAT)
-    made = product(a, a.T, NONE, ALONE)
+    made = product(a, a.T, NONE, ALONE, True, 0, 0)
     if a.size == 0:
         assert made is None  # declined: nothing to do
         return
@@ -103,7 +103,7 @@ class Sub(np.ndarray):
 )  # fmt: skip
 def test_what_does_not_fit_is_declined(product: Callable[..., Any], other: Any) -> None:
     x = np.ones((2, 3), FLOAT)
-    assert product(x, other, NONE, ALONE) is None
+    assert product(x, other, NONE, ALONE, True, 0, 0) is None
 
 
 def test_nothing_is_kept_and_nothing_is_lost(product: Callable[..., Any]) -> None:
@@ -111,18 +111,18 @@ def test_nothing_is_kept_and_nothing_is_lost(product: Callable[..., Any]) -> Non
     wrong = np.ones((9, 9), FLOAT)
     counts = [sys.getrefcount(x) for x in (a, b, wrong, None, FLOAT)]
     for _ in range(1000):
-        product(a, b, NONE, ALONE)
-        product(a, wrong, NONE, ALONE)
+        product(a, b, NONE, ALONE, True, 0, 0)
+        product(a, wrong, NONE, ALONE, True, 0, 0)
     tracemalloc.start()
     for _ in range(1000):
-        product(a, b, NONE, ALONE)
-        product(a, wrong, NONE, ALONE)
+        product(a, b, NONE, ALONE, True, 0, 0)
+        product(a, wrong, NONE, ALONE, True, 0, 0)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 1600  # of a thousand results not one, which has 1600 bytes
     after = [sys.getrefcount(x) for x in (a, b, wrong, None, FLOAT)]
     assert all(abs(x - y) < 10 for x, y in zip(counts, after, strict=True))
-    made = product(a, b, NONE, ALONE)
+    made = product(a, b, NONE, ALONE, True, 0, 0)
     assert sys.getrefcount(made) == 2  # of them one is the call's own
 
 

@@ -37,7 +37,7 @@ from .products import (
     linear,
     linear_gradients,
     matmul,
-    small_product,
+    quick_product,
 )
 from .softmaxes import (
     cross_entropy,
@@ -81,13 +81,13 @@ __all__ = [
     "matmul",
     "on_compile",
     "prepare",
+    "quick_product",
     "relu_backward",
     "set_num_threads",
     "sgd_step",
     "sigmoid",
     "silu",
     "silu_backward",
-    "small_product",
     "small_softmax",
     "softmax",
     "softmax_backward",

@@ -22,10 +22,10 @@ def _from_environment() -> str:
 
 
 class Quick(NamedTuple):
-    """The machine code of the matrix products of one dtype, and what goes with it."""
+    """What computes the matrix products of one dtype, in the order in which it is tried."""
 
-    matmul: Callable[..., bool]
-    product: Callable[..., np.ndarray | None]  # makes its result, or declines
+    small: Callable[..., np.ndarray | None]  # the kernel; it makes its result, or declines
+    large: Callable[..., np.ndarray | None]  # multiplies two matrices, by several threads
     no_bias: np.ndarray
     alone: np.ndarray  # offsets of a single product, not to be shared: ``(0, most)``
     stacks: Callable[..., np.ndarray]  # multiplies stacks of matrices

@@ -20,7 +20,7 @@ from .backend import QUICK, SOFTMAX, Quick
 from .layout import batch_of, dropping, flat, four, limit, lying_like
 from .ready import Ready, kernel_for
 from .shapes import check_product
-from .team import over_ranges, threads_for
+from .team import over_ranges, threads_for, together
 from .threads import get_num_threads
 
 Array = np.ndarray
@@ -30,7 +30,6 @@ Array = np.ndarray
 PARALLEL_PRODUCTS = 2**20
 PARALLEL_NUMBERS = 100_000
 
-_ONE = np.zeros((1, 3), np.int64)
 _UNUSED = {np.dtype(t): np.zeros((1, 1), t) for t in (np.float32, np.float64)}
 _BYTE = np.dtype(np.uint8)
 
@@ -42,8 +41,20 @@ def _rows_of(x: Array) -> Array:
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
+def _run(
+    kernel: Ready, dtype: np.dtype[Any], given: tuple[Any, ...], count: int, threads: int,
+    multiple: int = 1,
+) -> None:  # fmt: skip
+    """Run a kernel on ``0 … count``, by threads that share it: who is awake, or woken for it."""
+    run = kernel[dtype]
+    if threads == 1:
+        run(*given, 0, count)
+    elif not together(kernel.together[dtype], given, count, threads, multiple):
+        over_ranges(lambda first, last: run(*given, first, last), count, threads, multiple)
+
+
 def _share(run: Callable[[int, int], object], count: int, numbers: int, multiple: int = 1) -> None:
-    """Run over all rows, by several threads where that pays."""
+    """Run over all rows what keeps something of each range, by several threads if that pays."""
     over_ranges(run, count, threads_for(numbers, PARALLEL_NUMBERS), multiple)
 
 
@@ -88,11 +99,30 @@ def _quick(dtype: np.dtype[Any]) -> Quick:
     """Return what products of a dtype are computed with."""
     quick = QUICK["numba"].get(dtype)
     if quick is None:
-        run, make = kernel_for(matrix.matmul, dtype), kernel_for(matrix.matmul, dtype, making=True)
-        most = PARALLEL_PRODUCTS if get_num_threads() > 1 else 2**50
-        quick = Quick(run, make, np.zeros(0, dtype), np.empty((0, most), np.int64), matmul)
+        make, most = kernel_for(matrix.matmul, dtype, "making"), 2**50
+        if get_num_threads() > 1:
+            most = PARALLEL_PRODUCTS
+        none, alone = np.zeros(0, dtype), np.empty((0, most), np.int64)
+        quick = Quick(make, _large_product, none, alone, matmul)
         QUICK["numba"][dtype] = quick
     return quick
+
+
+_matmul = Ready(matrix.matmul)
+_FIRST = np.zeros((1, 3), np.int64)
+
+
+def _large_product(a: Array, b: Array, bias: Array) -> Array | None:
+    """a · b + bias of two matrices, if the kernel can read them where they are."""
+    dtype, (n, k), (inside, m) = a.dtype, a.shape, b.shape
+    strides = a.strides + b.strides
+    work = n * k * m
+    if b.dtype is not dtype or inside != k or not work or any(s % dtype.itemsize for s in strides):
+        return None
+    c = np.empty((n, m), dtype)
+    threads = threads_for(work, PARALLEL_PRODUCTS)
+    _run(_matmul, dtype, (a, b, c, bias, _FIRST, True), n, threads, matrix.ROWS)
+    return c
 
 
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
@@ -105,22 +135,15 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
         return reference.matmul(a, b, bias)
     if not whole:
         return matmul(a.copy(), b.copy(), bias)
-    run, _, none, _, _ = _quick(dtype)
-    if bias is not None:
-        none = np.ascontiguousarray(bias)
+    none = _quick(dtype).no_bias if bias is None else np.ascontiguousarray(bias)
     c = np.empty(rows, dtype)
-    threads, a, b = threads_for(work, PARALLEL_PRODUCTS), a[first_a], b[first_b]
-    if threads == 1:
-        run(a, b, c, none, offsets)
-    elif len(offsets) >= threads:
-        over_ranges(
-            lambda i, j: run(a, b, c, none, offsets[i:j]), len(offsets), threads
-        )  # fmt: skip
-    else:  # of few large ones each thread takes some rows of every one
-        over_ranges(
-            lambda i, j: run(a[i:j], b, c[i:], none, offsets), shape[-2], threads,
-            matrix.ROWS,
-        )  # fmt: skip
+    threads, items = threads_for(work, PARALLEL_PRODUCTS), len(offsets)
+    by_rows = items < threads  # of few large ones each thread takes some rows of every one
+    given = a[first_a], b[first_b], c, none, offsets, by_rows
+    if by_rows:
+        _run(_matmul, dtype, given, shape[-2], threads, matrix.ROWS)
+    else:
+        _run(_matmul, dtype, given, items, threads)
     return c.reshape(shape)
 
 
@@ -179,12 +202,9 @@ def _along(kernel: Ready, axis: int, *arrays: Array) -> Array:
         return np.moveaxis(
             _along(kernel, -1, *(np.moveaxis(a, axis, -1) for a in arrays)), -1, axis
         )
-    run, flat = kernel[x.dtype], [_rows_of(a) for a in arrays]
+    flat = [_rows_of(a) for a in arrays]
     y = np.empty(flat[-1].shape, x.dtype)
-    if x.size < PARALLEL_NUMBERS:
-        run(*flat, y, 0, len(y))
-    else:
-        _share(lambda i, j: run(*flat, y, i, j), len(y), y.size)
+    _run(kernel, x.dtype, (*flat, y), len(y), threads_for(y.size, PARALLEL_NUMBERS))
     return y if x.ndim == 2 else y.reshape(x.shape)
 
 
@@ -193,14 +213,15 @@ def softmax(x: Array, axis: int = -1, mask: Array | None = None) -> Array:
     if axis not in (-1, x.ndim - 1):
         moved = None if mask is None else np.moveaxis(np.broadcast_to(mask, x.shape), axis, -1)
         return np.moveaxis(softmax(np.moveaxis(x, axis, -1), -1, moved), -1, axis)
-    run, flat, dtype = _softmax[x.dtype], _rows_of(x), x.dtype
+    flat, dtype = _rows_of(x), x.dtype
     if dtype not in SOFTMAX["numba"]:
-        SOFTMAX["numba"][dtype] = kernel_for(rows.softmax, dtype, making=True)
+        SOFTMAX["numba"][dtype] = kernel_for(rows.softmax, dtype, "making")
     y = np.empty(flat.shape, dtype)
     if flat.size:
         penalty = flat if mask is None else _penalty(mask, x.shape, dtype)
         masked = mask is not None
-        _share(lambda i, j: run(flat, penalty, masked, y, i, j), len(flat), flat.size)
+        threads = threads_for(flat.size, PARALLEL_NUMBERS)
+        _run(_softmax, dtype, (flat, penalty, masked, y), len(flat), threads)
     return y if x.ndim == 2 else y.reshape(x.shape)
 
 
@@ -223,13 +244,15 @@ def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     return _along(_log_softmax_backward, axis, dy, y)
 
 
+_logsumexp = Ready(rows.logsumexp)
+
+
 def logsumexp(x: Array, axis: int = -1) -> Array:
     """ln Σ exp(x) along an axis."""
-    run = kernel_for(rows.logsumexp, x.dtype)
     last = np.moveaxis(x, axis, -1)
     flat = _rows_of(last)
     lse = np.empty(len(flat), x.dtype)
-    _share(lambda i, j: run(flat, lse, i, j), len(flat), flat.size)
+    _run(_logsumexp, x.dtype, (flat, lse), len(flat), threads_for(flat.size, PARALLEL_NUMBERS))
     return lse.reshape(last.shape[:-1])
 
 
@@ -274,14 +297,13 @@ def layer_norm(
 ) -> tuple[Array, Array, Array]:
     """(x − μ) / √(σ² + ε) · weight + bias over the last axis; and μ, and 1 / √(σ² + ε)."""
     dtype, shape, flat = x.dtype, x.shape, _rows_of(x)
-    run, (count, n), size = _layer_norm[dtype], flat.shape, flat.size
+    (count, n), size = flat.shape, flat.size
     w = np.ones(n, dtype) if weight is None else np.ascontiguousarray(weight)
     b = np.zeros(n, dtype) if bias is None else np.ascontiguousarray(bias)
     y, mu, rstd = np.empty((count, n), dtype), np.empty(count, dtype), np.empty(count, dtype)
-    if 0 < size < PARALLEL_NUMBERS:
-        run(flat, w, b, eps, y, mu, rstd, 0, count)
-    elif size:
-        _share(lambda i, j: run(flat, w, b, eps, y, mu, rstd, i, j), count, size)
+    if size:
+        threads = threads_for(size, PARALLEL_NUMBERS)
+        _run(_layer_norm, dtype, (flat, w, b, eps, y, mu, rstd), count, threads)
     kept = (*shape[:-1], 1)
     return y.reshape(shape), mu.reshape(kept), rstd.reshape(kept)
 
@@ -344,6 +366,10 @@ def _brought(
     return n, heads, limits, [four(x) for x in arrays]
 
 
+_attention, _attention_weights = Ready(fused.attention), Ready(fused.attention_weights)
+_attention_backward = Ready(fused.attention_backward)
+
+
 def attention(
     q: Array, k: Array, v: Array, mask: Array | None, bias: Array | None,
     causal: bool, scale: float, dropout: float, seed: int,
@@ -353,14 +379,13 @@ def attention(
     (length, width), (keys, deep) = q.shape[-2:], v.shape[-2:]
     if 0 in (*batch, length, keys, width, deep):
         return reference.attention(q, k, v, mask, bias, causal, scale, dropout, seed)
-    run = kernel_for(fused.attention, q.dtype)
     n, heads, limits, (q, k, v) = _brought(batch, mask, bias, q, k, v)
     out, lse = lying_like(q, n, heads, length, deep), np.empty((n * heads, length), q.dtype)
     given = (q, k, v, *limits, out, lse, causal, scale, dropping(dropout, seed))
     blocks = n * heads * -(-length // fused.QUERIES)
     products = n * heads * length * keys * (width + deep)
     threads = threads_for(products, PARALLEL_PRODUCTS)
-    over_ranges(lambda start, stop: run(*given, start, stop), blocks, threads)
+    _run(_attention, q.dtype, given, blocks, threads)
     if len(batch) != 2:
         out = out.reshape(*batch, length, deep)
     return out, lse.reshape(*batch, length)
@@ -374,13 +399,12 @@ def attention_weights(
     (length, width), keys = q.shape[-2:], k.shape[-2]
     if 0 in (*batch, length, keys, width):
         return reference.attention_weights(q, k, mask, bias, causal, scale)
-    run = kernel_for(fused.attention_weights, q.dtype)
     n, heads, limits, (q, k) = _brought(batch, mask, bias, q, k)
     weights = np.empty((n, heads, length, keys), q.dtype)
     given = (q, k, *limits, weights, causal, scale)
     blocks = n * heads * -(-length // fused.QUERIES)
     threads = threads_for(weights.size * width, PARALLEL_PRODUCTS)
-    over_ranges(lambda start, stop: run(*given, start, stop), blocks, threads)
+    _run(_attention_weights, q.dtype, given, blocks, threads)
     return weights if len(batch) == 2 else weights.reshape(*batch, length, keys)
 
 
@@ -396,7 +420,6 @@ def attention_backward(
         return reference.attention_backward(
             dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
         )  # fmt: skip
-    run = kernel_for(fused.attention_backward, q.dtype)
     n, heads, limits, (dout, q, k, v, out) = _brought(batch, mask, bias, dout, q, k, v, out)
     direct = into is not None and all(x.ndim == 4 and four(x) is x for x in into)
     dq, dk, dv = (
@@ -412,11 +435,11 @@ def attention_backward(
     threads = threads_for(items * length * keys * (2 * width + deep), PARALLEL_PRODUCTS)
     given = (dout, q, k, v, out, lse.reshape(items, length), *limits, dq)
     how = causal, scale, dropping(dropout, seed)
-    if threads == 1:
-        run(*given, dk, dv, *how, 0, items * blocks)
-    elif items % threads == 0 or items >= 4 * threads:
-        over_ranges(lambda i, j: run(*given, dk, dv, *how, i * blocks, j * blocks), items, threads)
+    if items % threads == 0 or items >= 4 * threads:
+        every = (*given, dk, dv, *how)
+        _run(_attention_backward, q.dtype, every, items * blocks, threads, blocks)
     else:
+        run = _attention_backward[q.dtype]
         _share_items(
             lambda mine, i, j: run(*given, *mine, *how, i, j), dk, dv, items * blocks, threads
         )
@@ -452,24 +475,17 @@ def _share_items(
 
 def _each(kernel: Ready, x: Array) -> Array:
     """Run a kernel on each number of an array."""
-    run, size, y = kernel[x.dtype], x.size, np.empty(x.shape, x.dtype)
-    flat, to = x.ravel(), y.ravel()
-    if size < PARALLEL_NUMBERS:
-        run(flat, to, 0, size)
-    else:
-        _share(lambda i, j: run(flat, to, i, j), size, size, 64)
+    size, y = x.size, np.empty(x.shape, x.dtype)
+    threads = threads_for(size, PARALLEL_NUMBERS)
+    _run(kernel, x.dtype, (x.ravel(), y.ravel()), size, threads, 64)
     return y
 
 
 def _each_pair(kernel: Ready, dy: Array, x: Array) -> Array:
     """Run a kernel on each pair of numbers of two arrays of one shape."""
     dtype, size = x.dtype, x.size
-    run, dx = kernel[dtype], np.empty(x.shape, dtype)
-    flat_dy, flat, to = dy.ravel(), x.ravel(), dx.ravel()
-    if size < PARALLEL_NUMBERS:
-        run(flat_dy, flat, to, 0, size)
-    else:
-        _share(lambda i, j: run(flat_dy, flat, to, i, j), size, size, 64)
+    dx, threads = np.empty(x.shape, dtype), threads_for(size, PARALLEL_NUMBERS)
+    _run(kernel, dtype, (dy.ravel(), x.ravel(), dx.ravel()), size, threads, 64)
     return dx
 
 

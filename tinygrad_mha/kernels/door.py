@@ -46,6 +46,15 @@ _DATA, _AXES, _SHAPE, _STRIDES, _DTYPE, _FLAGS = (_HEAD + n * _STEP for n in (0,
 _KIND, _ORDER, _SIZE = (_HEAD + n for n in (_STEP, _STEP + 2, _STEP + 16))  # of a dtype
 _CONSECUTIVE, _WRITEABLE = 0x1, 0x400
 
+#: The last two parameters of a kernel that threads can share.
+RANGE = ("first", "last")
+#: How a range of a kernel is run: with what it is given, from where to where; 1 if it failed.
+TASK = ir.FunctionType(_WORD, [_POINTER, _WORD, _WORD])
+#: The function that has it run by several threads; the types of its board, of how much each takes,
+#: of how much there is, of the task and of what that is given.
+WORK_TOGETHER = "tinygrad_mha.work_together"
+WORK_TAKES = (types.Array(types.int64, 1, "C"), *2 * (types.intp,), *2 * (types.voidptr,))
+
 _FASTCALL = 0x80
 _ARRAY, _NEW_ARRAY, _NEW_ARRAY_AT = "tinygrad_mha.ndarray", "tinygrad_mha.new_array", 93
 
@@ -62,9 +71,19 @@ class _Method(ctypes.Structure):
 _kept: list[Any] = []  # what functions of C refer to; kernels stay until the process ends
 
 
-def open_door(code: Any, making: bool = False) -> Callable[..., Any]:
-    """Return what calls a kernel, given the code that numba compiled or loaded."""
-    name = _name_of(code.fndesc, making)
+def open_door(code: Any, way: str = "") -> Callable[..., Any]:
+    """Return what calls a kernel, given the code that numba compiled or loaded.
+
+    Parameters
+    ----------
+    code : CompileResult
+        Numba's.
+    way : {"", "making", "together"}
+        Which door: the plain one; the one that makes what the kernel writes; the one that shares
+        the range ``first … last`` among threads, which is called with a board, with how much each
+        takes, with how much there is, and with the arguments before that range.
+    """
+    name = _name_of(code.fndesc, way)
     address = code.library.get_pointer_to_function(name)
     method = _Method(code.fndesc.qualname.rpartition(".")[-1].encode(), address, _FASTCALL, None)
     _kept.append((method, code.library))
@@ -74,13 +93,13 @@ def open_door(code: Any, making: bool = False) -> Callable[..., Any]:
     return function
 
 
-def _name_of(kernel: Any, making: bool) -> str:
+def _name_of(kernel: Any, way: str) -> str:
     name: str = kernel.llvm_cfunc_wrapper_name
-    return f"{name}.making" if making else name
+    return f"{name}.{way}" if way else name
 
 
-def name_what_doors_use() -> None:
-    """Tell the linker where NumPy is; before any door is compiled or loaded."""
+def name_what_numpy_has() -> None:
+    """Tell the linker where NumPy's things are that doors refer to."""
     take = ctypes.pythonapi.PyCapsule_GetPointer
     take.argtypes, take.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
     functions = take(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
@@ -88,16 +107,21 @@ def name_what_doors_use() -> None:
     add_symbol(_NEW_ARRAY, ctypes.c_void_p.from_address(functions + _NEW_ARRAY_AT * _STEP).value)
 
 
-def compiler(made: Made) -> type[Compiler]:
+def compiler(made: Made, nogil: bool) -> type[Compiler]:
     """Return numba's compiler, which gives a kernel doors where others get a function for C."""
+    ways: dict[str, dict[str, Any]] = {"": {"locked": 0 if nogil else LOCKED}}
+    if made:
+        ways["making"] = {"made": made}
 
     class DoorCompiler(Compiler):  # type: ignore[misc]
         def define_pipelines(self) -> Any:
             whole = self.state.targetctx
 
             def build(library: Any, kernel: Any, environment: Any, helper: Any) -> None:
-                for of in ({}, made) if made else ({},):
-                    _Door(whole, library, kernel, of).build()
+                for way, how in ways.items():
+                    _Door(whole, library, kernel, way, **how).build()
+                if kernel.args[-2:] == RANGE:
+                    _SharedDoor(whole, library, kernel, "together", locked=0).build()
 
             self.state.targetctx = whole.subtarget(create_cfunc_wrapper=build)
             return super().define_pipelines()
@@ -108,46 +132,38 @@ def compiler(made: Made) -> type[Compiler]:
 class _Door:
     """The machine code of one door."""
 
-    def __init__(self, context: Any, library: Any, kernel: Any, made: Made) -> None:
-        self.context, self.library, self.kernel, self.made = context, library, kernel, made
+    def __init__(
+        self, context: Any, library: Any, kernel: Any, way: str, *,
+        made: Made | None = None, locked: int = LOCKED,
+    ) -> None:  # fmt: skip
+        self.context, self.library, self.kernel = context, library, kernel
+        self.made, self.locked = made or {}, locked
+        self.parameters = dict(zip(kernel.args, kernel.argtypes, strict=True))
         self.module = context.create_module("door")
         kind = ir.FunctionType(_POINTER, [_POINTER, _POINTER.as_pointer(), _WORD])
-        self.function = ir.Function(self.module, kind, _name_of(kernel, bool(made)))
+        self.function = ir.Function(self.module, kind, _name_of(kernel, way))
         self.builder = ir.IRBuilder(self.function.append_basic_block())
         self.python = context.get_python_api(self.builder)
+        kind = context.call_conv.get_function_type(kernel.restype, kernel.argtypes)
+        self.callee = ir.Function(self.module, kind, kernel.llvm_func_name)
 
     def build(self) -> None:
         """Take the arguments, call the kernel, return what it returns or wrote."""
         kernel, builder, python = self.kernel, self.builder, self.python
-        parameters = dict(zip(kernel.args, kernel.argtypes, strict=True))
-        _, given, count = self.function.args
-        right = builder.icmp_signed("==", count, _WORD(len(parameters) - len(self.made)))
-        self._demand(right, "number of arguments")
-        values: dict[str, Any] = {}
-        for name, kind in parameters.items():
-            if name not in self.made:
-                place = _WORD(len(values))
-                found = builder.load(builder.gep(given, [place]))
-                if isinstance(kind, types.Array):
-                    values[name] = self._array(found, kind, name)
-                else:
-                    values[name] = self._number(found, kind)
+        values = self._take({k: v for k, v in self.parameters.items() if k not in self.made})
         result = None
         for name, axes in self.made.items():
             sizes = [self._sizes(values[like])[axis] for like, axis in axes]
-            result = self._new_array(sizes, parameters[name])
-            values[name] = self._array(result, parameters[name], name)
-        arrays = [
-            value for name, value in values.items() if isinstance(parameters[name], types.Array)
-        ]
+            result = self._new_array(sizes, self.parameters[name])
+            values[name] = self._array(result, self.parameters[name], name)
         numbers = _WORD(0)
-        for array in arrays:
-            numbers = builder.add(numbers, array.nitems)
-        arguments = [
-            values[name]._getvalue() if isinstance(kind, types.Array) else values[name]
-            for name, kind in parameters.items()
-        ]
-        status, returned = self._call(numbers, arguments)
+        for name, kind in self.parameters.items():
+            if isinstance(kind, types.Array):
+                numbers = builder.add(numbers, values[name].nitems)
+        arguments = [_bare(values[name]) for name in self.parameters]
+        lock = self._give_lock(numbers)
+        status, returned = self._call_kernel(builder, arguments)
+        self._take_lock(lock)
         with builder.if_then(status.is_error, likely=False):
             self.context.call_conv.raise_error(builder, python, status)
             self._drop(result)
@@ -164,24 +180,43 @@ class _Door:
             builder.ret(python.from_native_return(kernel.restype, returned, None))
         self.library.add_ir_module(self.module)
 
-    def _call(self, numbers: Any, arguments: list[Any]) -> tuple[Any, Any]:
-        """Call the kernel; without the interpreter lock if there is much to do."""
-        kernel, builder, python = self.kernel, self.builder, self.python
-        convention = self.context.call_conv
-        kind = convention.get_function_type(kernel.restype, kernel.argtypes)
-        callee = ir.Function(self.module, kind, kernel.llvm_func_name)
-        lock = cgutils.alloca_once_value(builder, _POINTER(None))
-        with builder.if_then(builder.icmp_signed(">=", numbers, _WORD(LOCKED)), likely=False):
-            builder.store(python.save_thread(), lock)
-        status, returned = convention.call_function(
-            builder, callee, kernel.restype, kernel.argtypes, arguments, attrs=("noinline",)
+    def _call_kernel(self, builder: Any, arguments: list[Any]) -> tuple[Any, Any]:
+        kernel, convention = self.kernel, self.context.call_conv
+        found: tuple[Any, Any] = convention.call_function(
+            builder, self.callee, kernel.restype, kernel.argtypes, arguments, attrs=("noinline",)
         )
-        away = builder.load(lock)
-        with builder.if_then(cgutils.is_not_null(builder, away), likely=False):
-            python.restore_thread(away)
-        return status, returned
+        return found
+
+    def _give_lock(self, numbers: Any) -> Any:
+        """Give the interpreter lock away if there is much to do; return what remembers it."""
+        builder = self.builder
+        lock = cgutils.alloca_once_value(builder, _POINTER(None))
+        much = builder.icmp_signed(">=", numbers, _WORD(self.locked))
+        with builder.if_then(much, likely=not self.locked):
+            builder.store(self.python.save_thread(), lock)
+        return lock
+
+    def _take_lock(self, lock: Any) -> None:
+        away = self.builder.load(lock)
+        with self.builder.if_then(cgutils.is_not_null(self.builder, away)):
+            self.python.restore_thread(away)
 
     # -- what it takes ------------------------------------------------------------------------
+
+    def _take(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Take the arguments, one after the other."""
+        builder = self.builder
+        _, given, count = self.function.args
+        right = builder.icmp_signed("==", count, _WORD(len(parameters)))
+        self._demand(right, "number of arguments")
+        values: dict[str, Any] = {}
+        for i, (name, kind) in enumerate(parameters.items()):
+            found = builder.load(builder.gep(given, [_WORD(i)]))
+            if isinstance(kind, types.Array):
+                values[name] = self._array(found, kind, name)
+            else:
+                values[name] = self._number(found, kind)
+        return values
 
     def _demand(self, condition: Any, what: str) -> None:
         """Unless a condition holds, raise a TypeError; or decline, if a result is to be made."""
@@ -201,9 +236,11 @@ class _Door:
             take = cgutils.get_or_insert_function(self.module, shape, "PyNumber_AsSsize_t")
             number = builder.call(take, [found, python.get_c_object("PyExc_OverflowError")])
             doubtful = builder.icmp_signed("==", number, _WORD(-1))
+            failed = cgutils.alloca_once_value(builder, _BIT(0))
             with builder.if_then(doubtful, likely=False):
-                with builder.if_then(cgutils.is_not_null(builder, python.err_occurred())):
-                    builder.ret(python.get_null_object())
+                builder.store(cgutils.is_not_null(builder, python.err_occurred()), failed)
+            with builder.if_then(builder.load(failed), likely=False):
+                builder.ret(python.get_null_object())
             return number
         native = self.python.to_native_value(kind, found)
         with self.builder.if_then(native.is_error, likely=False):
@@ -306,3 +343,58 @@ class _Door:
     def _drop(self, result: Any) -> None:
         if result is not None:
             self.python.decref(result)
+
+
+class _SharedDoor(_Door):
+    """A door behind which threads share the kernel's range, see :mod:`.together`."""
+
+    def build(self) -> None:
+        """Take the arguments, write them where the others find them, work together."""
+        builder, python = self.builder, self.python
+        given = {k: v for k, v in self.parameters.items() if k not in RANGE}
+        ours = dict(zip(("board", "share", "count"), WORK_TAKES, strict=False))
+        values = self._take({**ours, **given})
+        arguments = [_bare(values[name]) for name in given]
+        kind = ir.LiteralStructType([x.type for x in arguments])
+        frame = builder.alloca(kind)
+        for i, value in enumerate(arguments):
+            builder.store(value, builder.gep(frame, [_INT(0), _INT(i)]))
+        task = self._task(kind)
+        board, share, count = (_bare(values[name]) for name in ours)
+        convention = self.context.call_conv
+        shape = convention.get_function_type(types.int64, WORK_TAKES)
+        work = cgutils.get_or_insert_function(self.module, shape, WORK_TOGETHER)
+        pointers = [builder.bitcast(x, _POINTER) for x in (task, frame)]
+        lock = self._give_lock(_WORD(0))
+        _, failed = convention.call_function(
+            builder, work, types.int64, WORK_TAKES, [board, share, count, *pointers]
+        )
+        self._take_lock(lock)
+        with builder.if_then(builder.icmp_signed(">", failed, _WORD(0)), likely=False):
+            python.err_set_string(
+                "PyExc_MemoryError", f"{self.kernel.qualname}: no room to work in"
+            )
+            builder.ret(python.get_null_object())
+        done = builder.icmp_signed("==", failed, _WORD(0))
+        builder.ret(python.bool_from_bool(done))
+        self.library.add_ir_module(self.module)
+
+    def _task(self, frame: Any) -> Any:
+        """Write the function that runs a range of the kernel with what stands in a frame."""
+        function = ir.Function(self.module, TASK, f"{self.function.name}.task")
+        function.linkage = "internal"
+        builder = ir.IRBuilder(function.append_basic_block())
+        given, first, last = function.args
+        values = builder.bitcast(given, frame.as_pointer())
+        arguments = [
+            builder.load(builder.gep(values, [_INT(0), _INT(i)]))
+            for i in range(len(frame.elements))
+        ]
+        status, _ = self._call_kernel(builder, [*arguments, first, last])
+        builder.ret(builder.zext(status.is_error, _WORD))
+        return function
+
+
+def _bare(value: Any) -> Any:
+    """Return the value of LLVM's behind an array."""
+    return value._getvalue() if hasattr(value, "_getvalue") else value

@@ -145,7 +145,7 @@ def _multiply(s, at, kept, k_at, n):  # type: ignore[no-untyped-def]
         s[at + j] *= kept[k_at + j]
 
 
-@kernel_with(product, pack)
+@kernel_with(product, pack, nogil=True)
 def attention(  # type: ignore[no-untyped-def]
     Q, K, V, M, has_mask, B, has_bias, OUT, LSE, causal, scale, dropping, first, last
 ):
@@ -240,7 +240,7 @@ def attention(  # type: ignore[no-untyped-def]
     keep(room)
 
 
-@kernel_with(product, pack)
+@kernel_with(product, pack, nogil=True)
 def attention_weights(  # type: ignore[no-untyped-def]
     Q, K, M, has_mask, B, has_bias, W, causal, scale, first, last
 ):
@@ -307,7 +307,7 @@ def _weights_and_dscores(s, ds, at, high, lanes, lse, dot):  # type: ignore[no-u
         store(ds, at + j, mul(weight, sub(load(ds, at + j), dots)))
 
 
-@kernel_with(product, pack)
+@kernel_with(product, pack, nogil=True)
 def attention_backward(  # type: ignore[no-untyped-def]
     DOUT, Q, K, V, OUT, LSE, M, has_mask, B, has_bias, DQ, DK, DV, causal, scale,
     dropping, first, last,

@@ -172,7 +172,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def kernel_with(
-    *uses: Callable[..., None], **made: tuple[tuple[str, int], ...]
+    *uses: Callable[..., None], nogil: bool = False, **made: tuple[tuple[str, int], ...]
 ) -> Callable[[Callable[..., Any]], Any]:
     """Make a :func:`kernel`; a decorator.
 
@@ -180,11 +180,16 @@ def kernel_with(
     ----------
     *uses : callable
         Functions that it calls and that are :func:`.shared`.
+    nogil : bool, default False
+        Give the interpreter lock away even if there are few numbers, as there is much to do with
+        each.
     **made : tuple of (str, int)
         A parameter that is written, and for each of its axes the parameter and axis that are as
         long: it has a :mod:`.door` that makes that array and returns it.
     """
-    return partial(stored, uses=uses, no_cpython_wrapper=True, pipeline_class=door.compiler(made))
+    return partial(
+        stored, uses=uses, no_cpython_wrapper=True, pipeline_class=door.compiler(made, nogil)
+    )
 
 
 class _Unopened(CPUDispatcher):  # type: ignore[misc]

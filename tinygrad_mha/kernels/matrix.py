@@ -220,8 +220,8 @@ def _counts(stride, size, n):  # type: ignore[no-untyped-def]
     return n < 2 or stride % size == 0
 
 
-@kernel_with(product, pack, C=(("A", 0), ("B", 1)))
-def matmul(A, B, C, bias, offsets):  # type: ignore[no-untyped-def]
+@kernel_with(product, pack, nogil=True, C=(("A", 0), ("B", 1)))
+def matmul(A, B, C, bias, offsets, by_rows, first, last):  # type: ignore[no-untyped-def]
     """C = A · B (+ bias), for one matrix or many of the same shapes and strides.
 
     Parameters
@@ -234,6 +234,10 @@ def matmul(A, B, C, bias, offsets):  # type: ignore[no-untyped-def]
         ``(items, 3)``: where each item's A, B and C begin, in elements from the first's. If
         empty there is one item, of which nothing has been checked; then ``(0, most)``, where
         `most` is the work, in products of numbers, from which several threads share it.
+    by_rows : bool
+        Whether the range is one of rows, of every item; else it is one of items.
+    first, last : int
+        The range. That one item is taken whole.
 
     Returns
     -------
@@ -257,7 +261,9 @@ def matmul(A, B, C, bias, offsets):  # type: ignore[no-untyped-def]
             or not (_counts(b0, size, depth) and _counts(b1, size, columns))
         ):
             return False
-        items = 1
+        items, by_rows, first, last = 1, True, 0, rows
+    start, stop = (0, items) if by_rows else (first, last)
+    top, bottom = (first, last) if by_rows else (0, rows)
     ar, ac = A.strides[0] // size, A.strides[1] // size
     br, bc, cr = b0 // size, b1 // size, C.strides[0] // size
     am, bm, cm, bias_m = memory(A), memory(B), memory(C), memory(bias)
@@ -267,10 +273,10 @@ def matmul(A, B, C, bias, offsets):  # type: ignore[no-untyped-def]
     panels = memory(room) if copied else bm
     turn = C if small else np.empty((HEIGHT, min(depth, DEPTH)), C.dtype)
     block = am if small else memory(turn)
-    highest = rows if small else HEIGHT
+    highest = bottom - top if small else HEIGHT
     widest = columns if small else VECTORS * lanes_of(A)
     packed = -1
-    for item in range(items):
+    for item in range(start, stop):
         a = b = c = size - size
         if len(offsets) > 0:
             a, b, c = offsets[item, 0], offsets[item, 1], offsets[item, 2]
@@ -279,8 +285,8 @@ def matmul(A, B, C, bias, offsets):  # type: ignore[no-untyped-def]
             packed = b
         for k in range(0, depth, DEPTH):
             deep = min(DEPTH, depth - k)
-            for i in range(0, rows, highest):
-                high = min(highest, rows - i)
+            for i in range(top, bottom, highest):
+                high = min(highest, bottom - i)
                 at = a + i * ar + k * ac
                 a_start, a_row, a_column = (at, ar, ac) if small else (0, deep, 1)
                 if not small:

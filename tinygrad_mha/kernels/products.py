@@ -14,7 +14,7 @@ from .shapes import check_fit, check_product
 Array = np.ndarray
 
 
-def small_product(a: Array, b: Array) -> Array | None:
+def quick_product(a: Array, b: Array) -> Array | None:
     """a · b of two matrices, where that is one call of a kernel; else None, whatever they are.
 
     The kernel looks at the shapes itself, and declines if need be: in Python that would take
@@ -23,8 +23,11 @@ def small_product(a: Array, b: Array) -> Array | None:
     quick = state.quick.get(a.dtype)
     if quick is None:
         return None
-    _, make, none, alone, _ = quick
-    return make(a, b, none, alone)
+    small, large, none, alone, _ = quick
+    made = small(a, b, none, alone, True, 0, 0)
+    if made is None and a.ndim == 2 == b.ndim:
+        made = large(a, b, none)
+    return made
 
 
 def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
@@ -63,11 +66,14 @@ def matmul(a: Array, b: Array, *, bias: Array | None = None) -> Array:
     quick = state.quick.get(dtype)
     if quick is not None and b.dtype is dtype:
         # the shortest way: one matrix is looked at by the kernel itself, which declines if need be
-        _, make, none, alone, stacks = quick
+        small, large, none, alone, stacks = quick
         product: Array | None
         if a.ndim == 2 == b.ndim:
-            if bias is None or bias.shape == (b.shape[1],):
-                product = make(a, b, none if bias is None else bias, alone)
+            if bias is None or (bias.shape == (b.shape[1],) and bias.dtype is dtype):
+                added = none if bias is None else bias
+                product = small(a, b, added, alone, True, 0, 0)
+                if product is None:
+                    product = large(a, b, np.ascontiguousarray(added))
                 if product is not None:
                     return product
         elif bias is None and a.ndim > 1 and b.ndim > 1:
@@ -133,10 +139,10 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     dtype = x.dtype
     quick = state.quick.get(dtype)
     if quick is not None and (bias is None or bias.shape == weight.shape[:1]):
-        _, make, none, alone, _ = quick
-        small = make(x, weight.T, none if bias is None else bias, alone)
-        if small is not None:
-            return small
+        small, _, none, alone, _ = quick
+        y = small(x, weight.T, none if bias is None else bias, alone, True, 0, 0)
+        if y is not None:
+            return y
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"the last axis of x, in shape {x.shape}, must match the last of weight, in shape "

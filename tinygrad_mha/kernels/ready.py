@@ -10,8 +10,9 @@ from numba import types
 
 from . import ahead, elements, matrix, rows
 from . import fused_attention as fused
-from .door import name_what_doors_use, open_door
+from .door import open_door
 from .jit import name_of, no_collection, source, target
+from .together import name_what_doors_use
 
 _i, _b, _f8 = types.intp, types.boolean, types.float64
 
@@ -39,7 +40,7 @@ _how = _b, _f8, types.Tuple((_i, _i, _i, _f8)), _i, _i
 #: For each kernel the types it is compiled for, once per dtype `t`, when it is first called.
 _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     matrix.matmul: lambda t: (
-        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _out(types.int64, 2),
+        _in(t, 2), _in(t, 2), _out(t, 2), _in(t, 1), _out(types.int64, 2), _b, _i, _i,
     ),
     matrix.linear_gradients: lambda t: (
         *(3 * (_in(t, 2),)), _out(t, 2), _out(t, 2), _out(t, 1), _b, _b, _b,
@@ -93,16 +94,16 @@ _SIGNATURES: dict[Any, Callable[[Any], tuple[Any, ...]]] = {
     ),
 }  # fmt: skip
 
-_ready: dict[tuple[Any, np.dtype[Any], bool], Callable[..., Any]] = {}
+_ready: dict[tuple[Any, np.dtype[Any], str], Callable[..., Any]] = {}
 
 
-def kernel_for(dispatcher: Any, dtype: np.dtype[Any], making: bool = False) -> Callable[..., Any]:
+def kernel_for(dispatcher: Any, dtype: np.dtype[Any], way: str = "") -> Callable[..., Any]:
     """Return a kernel that is compiled for a dtype: once, for all layouts of its arguments.
 
-    It is the :mod:`.door` of the machine code, or, if `making`, the one that makes what the
-    kernel writes. Dtypes and dimensions are right by then, or that door declines.
+    It is a :mod:`.door` of the machine code, see :func:`.open_door`. Dtypes and dimensions are
+    right by then, or the door declines or refuses.
     """
-    run = _ready.get((dispatcher, dtype, making))
+    run = _ready.get((dispatcher, dtype, way))
     if run is None:
         ahead.wait_for(name_of(dispatcher))
         number = types.float32 if dtype == np.float32 else types.float64
@@ -110,8 +111,8 @@ def kernel_for(dispatcher: Any, dtype: np.dtype[Any], making: bool = False) -> C
         name_what_doors_use()
         with no_collection():
             dispatcher.compile(signature)
-        run = open_door(dispatcher.overloads[signature], making)
-        _ready[dispatcher, dtype, making] = run
+        run = open_door(dispatcher.overloads[signature], way)
+        _ready[dispatcher, dtype, way] = run
     return run
 
 
@@ -131,9 +132,11 @@ def compile_now(wanted: Sequence[str]) -> None:
 class Ready(dict[np.dtype[Any], Callable[..., Any]]):
     """A kernel for each dtype, compiled when it is first asked for; found in the shortest time."""
 
-    def __init__(self, dispatcher: Any, making: bool = False) -> None:
-        self.dispatcher, self.making = dispatcher, making
+    def __init__(self, dispatcher: Any, way: str = "") -> None:
+        self.dispatcher, self.way = dispatcher, way
+        #: The door for several threads.
+        self.together = self if way else Ready(dispatcher, "together")
 
     def __missing__(self, dtype: np.dtype[Any]) -> Callable[..., Any]:
-        self[dtype] = kernel_for(self.dispatcher, dtype, self.making)
+        self[dtype] = kernel_for(self.dispatcher, dtype, self.way)
         return self[dtype]

@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -28,6 +29,9 @@ from .threads import cores, get_num_threads
 #: How often a waiting thread looks before it sleeps, some 200 µs; and how often still, 1 µs, once
 #: it has seen what it waits for, until the other has let go of the interpreter lock.
 LOOKS, AFTER = 8000, 40
+
+#: What is put in place of what is taken back.
+_STAY_AWAKE = object()
 
 Work = Callable[[int, int], object]
 Watch = Callable[[np.ndarray, int, int, int], object]
@@ -46,26 +50,34 @@ class _Mail:
         self._counter[0] = self._sent = self._sent + 1
 
     def get(self) -> Any:
-        if self._watch is not None:
-            self._watch(self._counter, self._got, LOOKS, AFTER)
-        thing = self._things.get()
-        self._got = self._sent
+        thing = _STAY_AWAKE
+        while thing is _STAY_AWAKE:
+            if self._watch is not None:
+                self._watch(self._counter, self._got, LOOKS, AFTER)
+            if self._watch is None or self._counter[0] == self._got:
+                thing = self._things.get()
+            else:
+                with contextlib.suppress(Empty):  # it may have been taken back
+                    thing = self._things.get_nowait()
+            self._got = self._sent
         return thing
 
     def take_back(self) -> Any:
         """Return what was put in last if nobody has got it yet; else None."""
-        try:
-            return self._things.get_nowait()
-        except Empty:
-            return None
+        with contextlib.suppress(Empty):
+            while (thing := self._things.get_nowait()) is _STAY_AWAKE:
+                pass
+            self.put(_STAY_AWAKE)  # so that for the next one it does not come too late
+            return thing
+        return None
 
 
 class _Worker(threading.Thread):
     """A thread that runs what it is given, on another core than whoever gives it."""
 
-    def __init__(self, watch: Watch | None) -> None:
+    def __init__(self, serve: Watch | None, watch: Watch | None) -> None:
         super().__init__(name="tinygrad_mha", daemon=True)
-        self.orders, self.results = _Mail(watch), _Mail(watch)
+        self.orders, self.results = _Mail(serve), _Mail(watch)
         self._avoided = -1
         self.start()
 
@@ -112,29 +124,32 @@ def _current_core() -> Callable[[], int] | None:
 
 _core = _current_core()
 _team: list[_Worker] = []
+_board = np.zeros(0, np.int64)  # on which ranges are posted for those who are awake
 _busy = threading.Lock()
 
 
 def _assemble(threads: int) -> list[_Worker]:
     """Return all but the calling thread."""
+    global _board
     if len(_team) != threads - 1:
         dismiss()
-        watch = _watch() if threads <= cores() else None  # it takes a core from whoever works
-        _team.extend(_Worker(watch) for _ in range(threads - 1))
+        if threads > cores() or state.name == "numpy":
+            # to be awake takes a core from whoever works; or there is nothing compiled to do it
+            _team.extend(_Worker(None, None) for _ in range(threads - 1))
+        else:
+            from .together import SLOT, new_board, server, watcher
+
+            serve, watch, _board = server(), watcher(), new_board(threads)
+            _team.extend(
+                _Worker(partial(serve, _board, i * SLOT), watch) for i in range(1, threads)
+            )
     return _team
-
-
-def _watch() -> Watch | None:
-    """Return how to wait awake; None where nothing is compiled."""
-    if state.name == "numpy":
-        return None
-    from .awake import watcher
-
-    return watcher()
 
 
 def dismiss() -> None:
     """Let the threads end, once they have done what they were given."""
+    global _board
+    _board = np.zeros(0, np.int64)
     for worker in _team:
         worker.orders.put(None)
     _team.clear()
@@ -151,8 +166,9 @@ def _leave() -> None:
 
 def _forget() -> None:
     """Begin anew in a forked child, which has this module's objects but not its threads."""
-    global _busy
+    global _busy, _board
     _team.clear()
+    _board = np.zeros(0, np.int64)
     _busy = threading.Lock()
 
 
@@ -166,6 +182,35 @@ def threads_for(work: int, least: int) -> int:
     So on a machine of many cores not all of them are called for what two have done at once.
     """
     return 1 if work < least else max(1, min(get_num_threads(), work // max(1, least // 2)))
+
+
+def _share(count: int, threads: int, multiple: int) -> int:
+    return max(1, -(-count // (threads * multiple))) * multiple
+
+
+def together(
+    run: Callable[..., bool], given: tuple[Any, ...], count: int, threads: int, multiple: int = 1
+) -> bool:
+    """Let threads that are awake share a kernel, in the ranges of :func:`over_ranges`.
+
+    Returns
+    -------
+    bool
+        False if nothing was done: somebody has to be woken, or works for another thread.
+    """
+    share = _share(count, threads, multiple)
+    if share >= count or not _busy.acquire(blocking=False):
+        return False
+    try:
+        if len(_team) != get_num_threads() - 1 or not len(_board):
+            return False
+        if _core:
+            core = _core()
+            for worker in _team[: -(-count // share) - 1]:
+                worker.avoid(core)
+        return run(_board, share, count, *given)
+    finally:
+        _busy.release()
 
 
 def over_ranges(run: Work, count: int, threads: int, multiple: int = 1) -> None:
@@ -185,7 +230,7 @@ def over_ranges(run: Work, count: int, threads: int, multiple: int = 1) -> None:
     multiple : int, default 1
         Ranges begin at multiples of it.
     """
-    share = max(1, -(-count // (threads * multiple))) * multiple
+    share = _share(count, threads, multiple)
     if share >= count:  # also of nothing, which a kernel may still have to look at
         run(0, count)
         return

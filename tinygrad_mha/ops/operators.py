@@ -78,7 +78,7 @@ def _matmul(self: Tensor, other: Any) -> Any:
             other.refresh()
         wanted = self._requires_grad or other._requires_grad
         if not (wanted and thread.modes.grad_enabled):
-            product = kernels.small_product(self.data, other.data)
+            product = kernels.quick_product(self.data, other.data)
             if product is not None:
                 return Tensor(product)
     return _general_matmul(self, other)

@@ -1,0 +1,209 @@
+"""Threads that share a kernel without asking Python: who runs what, and that it is all the same."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import types
+
+from tinygrad_mha import kernels
+from tinygrad_mha.kernels import compiled, rows, team
+from tinygrad_mha.kernels.door import open_door
+from tinygrad_mha.kernels.jit import kernel, target
+from tinygrad_mha.kernels.ready import kernel_for
+from tinygrad_mha.kernels.together import (
+    ASLEEP,
+    ORDERED,
+    SLOT,
+    WAITING,
+    name_what_doors_use,
+    new_board,
+    server,
+)
+
+if kernels.backend() == "numpy":
+    pytest.skip("the NumPy backend has no threads of its own", allow_module_level=True)
+
+FLOAT = np.dtype(np.float32)
+
+
+@pytest.fixture
+def shared_softmax() -> Callable[..., bool]:
+    return kernel_for(rows.softmax, FLOAT, "together")
+
+
+@pytest.fixture
+def x(rng: Any) -> np.ndarray:
+    return rng.standard_normal((7, 100)).astype(FLOAT)
+
+
+def call(run: Callable[..., bool], board: np.ndarray, x: np.ndarray) -> tuple[bool, np.ndarray]:
+    y = np.zeros_like(x)
+    return run(board, 4, len(x), x, x, False, y), y
+
+
+def test_while_somebody_sleeps_nothing_is_done(
+    shared_softmax: Callable[..., bool], x: np.ndarray
+) -> None:
+    done, y = call(shared_softmax, new_board(2), x)
+    assert done is False
+    assert not y.any()
+
+
+def test_whoever_has_not_begun_is_not_waited_for(
+    shared_softmax: Callable[..., bool], x: np.ndarray
+) -> None:
+    board = new_board(2)
+    board[SLOT] = WAITING  # so it says, but nobody comes
+    done, y = call(shared_softmax, board, x)
+    assert done is True
+    np.testing.assert_array_equal(y, kernels.softmax(x))
+    assert board[SLOT] == WAITING
+
+
+class Server(threading.Thread):
+    """Somebody who waits awake in a slot, until told to leave."""
+
+    def __init__(self, board: np.ndarray, looks: int) -> None:
+        super().__init__()
+        self.counter = np.zeros(1, np.int64)
+        self.work = server(), (board, SLOT, self.counter, 0, looks, 1)
+        self.start()
+
+    def run(self) -> None:
+        serve, arguments = self.work
+        serve(*arguments)
+
+    def leave(self) -> None:
+        self.counter[0] = 1
+        self.join(60)
+        assert not self.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_who_waits_runs_what_is_posted_and_leaves_when_told(
+    shared_softmax: Callable[..., bool], x: np.ndarray
+) -> None:
+    board = new_board(2)
+    other = Server(board, 2**60)
+    until(lambda: board[SLOT] == WAITING)
+    for _ in range(100):
+        done, y = call(shared_softmax, board, x)
+        assert done is True
+        np.testing.assert_array_equal(y, kernels.softmax(x))
+        assert board[SLOT] == WAITING
+    other.leave()
+    assert board[SLOT] == ASLEEP
+
+
+def test_who_waits_for_nothing_falls_asleep() -> None:
+    board = new_board(2)
+    other = Server(board, 1000)
+    other.join(60)
+    assert not other.is_alive()
+    assert board[SLOT] == ASLEEP
+
+
+@kernel
+def _fails_from_one_on(X, first, last):  # type: ignore[no-untyped-def]
+    X[first:last] = 1
+    if first > 0:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["the other's", "taken back"])
+def test_a_range_that_fails_is_an_error(there: bool) -> None:
+    name_what_doors_use()
+    signature = target(types.float32, 1), types.intp, types.intp
+    _fails_from_one_on.compile(signature)
+    run = open_door(_fails_from_one_on.overloads[signature], "together")
+    board, x = new_board(2), np.zeros(10, FLOAT)
+    other = Server(board, 2**60) if there else None
+    board[SLOT] = WAITING
+    with pytest.raises(MemoryError, match="fails_from_one_on"):
+        run(board, 5, 10, x)
+    assert x.all()  # both ran
+    assert board[SLOT] not in (ORDERED, ASLEEP)
+    if other:
+        other.leave()
+
+
+@pytest.fixture
+def eager_pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """Two threads that share all they can; whether they did it without Python."""
+    if team.cores() < 2:
+        pytest.skip("there is one core only, on which nobody waits awake")
+    answers: list[bool] = []
+
+    def watched(*arguments: Any) -> bool:
+        answers.append(team.together(*arguments))
+        return answers[-1]
+
+    for name, value in {"PARALLEL_PRODUCTS": 0, "PARALLEL_NUMBERS": 0, "together": watched}.items():
+        monkeypatch.setattr(compiled, name, value)
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(2)
+    yield answers
+    kernels.set_num_threads(before)
+
+
+def every_kind(rng: Any) -> list[Callable[[], Any]]:
+    a, stack = rng.standard_normal((70, 90)), rng.standard_normal((4, 30, 20))
+    w, seen = rng.standard_normal((90, 50)), rng.random((70, 90)) < 0.7
+    out, lse = kernels.attention(stack, stack, stack, scale=0.2)
+    return [
+        lambda: kernels.matmul(a, w),
+        lambda: kernels.matmul(a, w, bias=w[0]),
+        lambda: kernels.matmul(stack, stack.swapaxes(-1, -2)),
+        lambda: kernels.softmax(stack),
+        lambda: kernels.softmax(a, mask=seen),
+        lambda: kernels.softmax_backward(a, a),
+        lambda: kernels.log_softmax(a, 0),
+        lambda: kernels.logsumexp(a),
+        lambda: kernels.layer_norm(a, w[:, 0], w[:, 1], 1e-5),
+        lambda: kernels.gelu(a),
+        lambda: kernels.gelu_backward(a, a),
+        lambda: kernels.attention(stack, stack, stack, scale=0.2),
+        lambda: kernels.attention_weights(stack, stack, scale=0.2),
+        lambda: kernels.attention_backward(out, stack, stack, stack, out, lse, scale=0.2),
+    ]
+
+
+def test_it_makes_no_difference_who_hands_over(
+    eager_pair: list[bool], monkeypatch: pytest.MonkeyPatch, rng: Any
+) -> None:
+    for compute in every_kind(rng):
+        with monkeypatch.context() as context:
+            context.setattr(compiled, "together", lambda *_: False)
+            wanted = compute()
+        eager_pair.clear()
+        deadline = time.monotonic() + 60
+        while True not in eager_pair:  # until the other one is found awake
+            assert time.monotonic() < deadline
+            found = compute()
+            for x, y in (
+                zip(np.atleast_1d(found), np.atleast_1d(wanted), strict=True)
+                if (isinstance(found, np.ndarray))
+                else zip(found, wanted, strict=True)
+            ):
+                np.testing.assert_array_equal(x, y)
+
+
+def test_threads_that_end_leave_others_alone(eager_pair: list[bool], rng: Any) -> None:
+    a = rng.standard_normal((64, 64))
+    wanted = kernels.matmul(a, a)
+    for count in (2, 1, 2, 3, 2) * 5:
+        kernels.set_num_threads(count)
+        for _ in range(3):
+            np.testing.assert_array_equal(kernels.matmul(a, a), wanted)
