@@ -18,7 +18,7 @@ from tinygrad_mha.kernels.jit import kernel, target
 from tinygrad_mha.kernels.ready import kernel_for
 from tinygrad_mha.kernels.together import (
     ASLEEP,
-    ORDERED,
+    AWAY,
     SLOT,
     WAITING,
     name_what_doors_use,
@@ -104,7 +104,7 @@ def test_who_waits_runs_what_is_posted_and_leaves_when_told(
         np.testing.assert_array_equal(y, kernels.softmax(x))
         assert board[SLOT] == WAITING
     other.leave()
-    assert board[SLOT] == ASLEEP
+    assert board[SLOT] == AWAY
 
 
 def test_who_waits_for_nothing_falls_asleep() -> None:
@@ -134,27 +134,21 @@ def test_a_range_that_fails_is_an_error(there: bool) -> None:
     with pytest.raises(MemoryError, match="fails_from_one_on"):
         run(board, 5, 10, x)
     assert x.all()  # both ran
-    assert board[SLOT] not in (ORDERED, ASLEEP)
+    assert board[SLOT] == WAITING
     if other:
         other.leave()
 
 
 @pytest.fixture
-def eager_pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
-    """Two threads that share all they can; whether they did it without Python."""
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two threads that share all they can."""
     if team.cores() < 2:
         pytest.skip("there is one core only, on which nobody waits awake")
-    answers: list[bool] = []
-
-    def watched(*arguments: Any) -> bool:
-        answers.append(team.together(*arguments))
-        return answers[-1]
-
-    for name, value in {"PARALLEL_PRODUCTS": 0, "PARALLEL_NUMBERS": 0, "together": watched}.items():
-        monkeypatch.setattr(compiled, name, value)
+    for name in ("PARALLEL_PRODUCTS", "PARALLEL_NUMBERS"):
+        monkeypatch.setattr(compiled, name, 0)
     before = kernels.get_num_threads()
     kernels.set_num_threads(2)
-    yield answers
+    yield
     kernels.set_num_threads(before)
 
 
@@ -180,27 +174,55 @@ def every_kind(rng: Any) -> list[Callable[[], Any]]:
     ]
 
 
+def flat(found: Any) -> list[np.ndarray]:
+    return [found] if isinstance(found, np.ndarray) else list(found)
+
+
 def test_it_makes_no_difference_who_hands_over(
-    eager_pair: list[bool], monkeypatch: pytest.MonkeyPatch, rng: Any
+    eager: None, monkeypatch: pytest.MonkeyPatch, rng: Any
 ) -> None:
-    for compute in every_kind(rng):
-        with monkeypatch.context() as context:
-            context.setattr(compiled, "together", lambda *_: False)
-            wanted = compute()
-        eager_pair.clear()
-        deadline = time.monotonic() + 60
-        while True not in eager_pair:  # until the other one is found awake
-            assert time.monotonic() < deadline
-            found = compute()
-            for x, y in (
-                zip(np.atleast_1d(found), np.atleast_1d(wanted), strict=True)
-                if (isinstance(found, np.ndarray))
-                else zip(found, wanted, strict=True)
-            ):
-                np.testing.assert_array_equal(x, y)
+    board, shared = new_board(2), []
+    other = Server(board, 2**60)
+    until(lambda: board[SLOT] == WAITING)
+
+    def on_our_board(
+        run: Callable[..., bool], given: Any, count: int, threads: int, multiple: int = 1
+    ) -> bool:
+        share = -(-count // (threads * multiple)) * multiple
+        shared.append(run(board, share, count, *given))
+        return shared[-1]
+
+    computations = every_kind(rng)
+    shared.clear()
+    for compute in computations:
+        monkeypatch.setattr(compiled, "together", lambda *_: False)
+        wanted = flat(compute())
+        monkeypatch.setattr(compiled, "together", on_our_board)
+        for x, y in zip(flat(compute()), wanted, strict=True):
+            np.testing.assert_array_equal(x, y)
+    other.leave()
+    assert shared == [True] * len(computations)
 
 
-def test_threads_that_end_leave_others_alone(eager_pair: list[bool], rng: Any) -> None:
+def test_the_team_is_found_awake(eager: None, monkeypatch: pytest.MonkeyPatch, rng: Any) -> None:
+    answers: list[bool] = []
+
+    def watched(*arguments: Any) -> bool:
+        answers.append(team.together(*arguments))
+        return answers[-1]
+
+    monkeypatch.setattr(compiled, "together", watched)
+    a = rng.standard_normal((300, 300)).astype(FLOAT)
+    wanted = kernels.matmul(a, a)
+
+    def shares() -> bool:
+        np.testing.assert_array_equal(kernels.matmul(a, a), wanted)
+        return True in answers
+
+    until(shares)
+
+
+def test_threads_that_end_leave_others_alone(eager: None, rng: Any) -> None:
     a = rng.standard_normal((64, 64))
     wanted = kernels.matmul(a, a)
     for count in (2, 1, 2, 3, 2) * 5:
