@@ -15,6 +15,7 @@ from ..ops.multi_head import self_attention_and_weights
 from . import attention_inputs, head_by_head, torch_keywords, torch_layout
 from .attention_inputs import Call
 from .cache import KeyValueCache
+from .checks import expect_number
 from .module import Module, Parameter
 from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 
@@ -54,7 +55,7 @@ class MultiHeadAttention(Module):
     bias : bool, default True
         Whether the projections have biases b_q, b_k, b_v, b_o.
     dropout : float, default 0
-        Probability with which a weight is dropped, in training.
+        Probability with which a weight is dropped, in training. A pooling of your own has its own.
     scale : float, optional
         Of the dot product, instead of 1/√p.
     num_kv_heads : int, optional
@@ -127,7 +128,7 @@ class MultiHeadAttention(Module):
         self,
         embed_dim: int,
         num_heads: int,
-        *,
+        *more: Any,
         kdim: int | None = None,
         vdim: int | None = None,
         qk_head_dim: int | tuple[int, int] | None = None,
@@ -145,10 +146,12 @@ class MultiHeadAttention(Module):
         **unknown: Any,
     ) -> None:
         super().__init__()
-        torch_keywords.refuse("MultiHeadAttention", unknown)
+        torch_keywords.refuse("MultiHeadAttention", unknown, more)
         self.num_heads = num_heads
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        attention_inputs.check_sizes(self, embed_dim, qk_head_dim, v_head_dim)
+        attention_inputs.check_sizes(
+            self, embed_dim, qk_head_dim, v_head_dim, kdim=kdim, vdim=vdim, out_dim=out_dim
+        )
         self.method = method
         if rotary is not None and add_bias_kv:
             raise ValueError("MultiHeadAttention: add_bias_kv's key has no position to be rotated")
@@ -163,6 +166,7 @@ class MultiHeadAttention(Module):
         self.add_zero_attn = add_zero_attn
         self.pooling = _pooling(attention, self.p_q, self.p_k, dropout, scale)
         self.rotary = rotary
+        attention_inputs.check_rotary(rotary, self.p_q, self.p_k)
         equal = isinstance(self.pooling, DotProductAttention | GaussianAttention)
         if self.p_q != self.p_k and equal:
             raise ValueError(
@@ -202,7 +206,7 @@ class MultiHeadAttention(Module):
         query: Tensor,
         key: Tensor | None = None,
         value: Tensor | None = None,
-        *,
+        *more: Any,
         mask: Tensor | None = None,
         is_causal: bool = False,
         need_weights: bool = False,
@@ -254,10 +258,11 @@ class MultiHeadAttention(Module):
         Warns
         -----
         UserWarning
-            A floating mask holds only zeros and ones: it is added all the same.
+            A floating mask holds only zeros and ones: it is added all the same. Or a boolean one
+            shows every query only what comes after it, as PyTorch's causal mask does here.
         """
-        if unknown:
-            torch_keywords.refuse("MultiHeadAttention", unknown)
+        if unknown or more:
+            torch_keywords.refuse("MultiHeadAttention", unknown, more)
         pooled, weights, batched = self._pool(
             query, key, value, mask, is_causal, need_weights, head_mask, cache
         )
@@ -324,6 +329,7 @@ class MultiHeadAttention(Module):
         """Pool in every head: (N, h, L, p_v), or a list of h tensors (N, L, p_v); weights."""
         key = query if key is None else key
         value = key if value is None else value
+        attention_inputs.check_call(is_causal, cache)
         attention_inputs.check_inputs(self, query, key, value)
         batched = query.ndim == 3
         if not batched:
@@ -360,10 +366,9 @@ class MultiHeadAttention(Module):
         v = self._heads(values, self.bias_v)  # (N, h, S, p_v)
         if self.rotary is not None:
             q, k = self.rotary(q, call.past), self.rotary(k)
-        result = self.pooling(
-            q, k, v, mask=call.mask, is_causal=call.is_causal, need_weights=call.need_weights
+        pooled, weights = attention_inputs.pooled_by(
+            self.pooling, call.need_weights, q, k, v, mask=call.mask, is_causal=call.is_causal
         )
-        pooled, weights = result if call.need_weights else (result, None)
         if call.gates is not None:
             pooled = pooled * call.gates
         return pooled, weights
@@ -450,6 +455,13 @@ def _normal(*shape: int) -> Parameter:
 def _pooling(
     attention: str | Module, p_q: int, p_k: int, dropout: float, scale: float | None
 ) -> Module:
+    if isinstance(attention, Module) and dropout:
+        raise ValueError(
+            f"MultiHeadAttention: dropout={dropout} belongs to the poolings made here; give it to "
+            f"yours, {type(attention).__name__}"
+        )
+    if scale is not None:
+        expect_number(scale, "MultiHeadAttention: scale")
     if scale is not None and attention != "dot":
         raise ValueError(
             f"MultiHeadAttention: scale={scale} belongs to attention='dot'; a pooling of another "
@@ -464,6 +476,6 @@ def _pooling(
     if attention == "gaussian":
         return GaussianAttention(dropout, width=p_q**0.25, learn_width=True)
     raise ValueError(
-        f"MultiHeadAttention: attention is {attention!r}; it can be 'dot', 'additive', 'gaussian' "
-        "or a module"
+        f"MultiHeadAttention: attention is {attention!r:.80}; it can be 'dot', 'additive', "
+        "'gaussian' or a module: an instance, for example of a subclass of AttentionPooling"
     )

@@ -28,7 +28,7 @@ class TransformerBlock(Module):
     attention : {"dot", "additive", "gaussian"} or Module
         The pooling.
     dropout : float, default 0
-        On the weights and on what each half adds.
+        On the weights and on what each half adds; a pooling of your own has its own for weights.
     norm_first : bool, default True
         Normalise what each half reads, rather than what it leaves.
     num_kv_heads : int, optional
@@ -61,7 +61,7 @@ class TransformerBlock(Module):
             embed_dim,
             num_heads,
             attention=attention,
-            dropout=dropout,
+            dropout=0.0 if isinstance(attention, Module) else dropout,
             num_kv_heads=num_kv_heads,
             rotary=rotary,
         )

@@ -22,6 +22,7 @@ from .attention import (
     dot_scores,
     dot_scores_dkey,
     dot_scores_dquery,
+    of_dtype,
 )
 from .axes import Shape
 from .elementwise import masked_fill
@@ -159,7 +160,7 @@ def _weights(
     elif mask is not None:
         forbidden = np.isneginf(plain(mask))
         seen = seen & ~forbidden
-        scores = scores + masked_fill(mask, forbidden, 0.0)
+        scores = scores + of_dtype(masked_fill(mask, forbidden, 0.0), scores.dtype)
     return masked_softmax(scores, seen)
 
 
