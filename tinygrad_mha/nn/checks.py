@@ -96,3 +96,44 @@ def expect_number(value: Any, name: str) -> None:
         raise TypeError(f"{name} is {value!r:.60}, expected a number")
     if not math.isfinite(value):
         raise ValueError(f"{name} is {value}, expected a finite number")
+
+
+def expect_caches(cache: Any, name: str, layers: int, kind: type) -> None:
+    """Refuse what is not one cache, or one pair of them, for every layer.
+
+    Parameters
+    ----------
+    cache : list or None
+        What was given.
+    name : str
+        Of the model.
+    layers : int
+        How many it has.
+    kind : type
+        What each of the entries has to be.
+
+    Raises
+    ------
+    TypeError
+        It is no list of these.
+    ValueError
+        There are more or fewer.
+
+    Examples
+    --------
+    >>> expect_caches([], "GPT", 2, object)
+    Traceback (most recent call last):
+        ...
+    ValueError: GPT: cache has 0 layers, expected 2; make_cache() makes one
+    """
+    if cache is None:
+        return
+    if not isinstance(cache, list | tuple) or not all(isinstance(entry, kind) for entry in cache):
+        raise TypeError(
+            f"{name}: cache is {cache!r:.60}, expected a list with one {kind.__name__} for each of "
+            f"the {layers} layers; make_cache() makes it"
+        )
+    if len(cache) != layers:
+        raise ValueError(
+            f"{name}: cache has {len(cache)} layers, expected {layers}; make_cache() makes one"
+        )
