@@ -11,6 +11,7 @@ from .. import ops
 from ..engine import Tensor
 from ..engine.op import plain
 from ..ops.attention import check_keys
+from ..ops.fused_attention import new_seed, pooled
 from . import torch_keywords
 from .checks import expect_number, expect_size
 from .layers import Linear
@@ -210,6 +211,38 @@ class AdditiveAttention(AttentionPooling):
         self.W_k = Linear(key_dim, num_hiddens, bias=False)
         bound = 1 / math.sqrt(num_hiddens)
         self.w_v = Parameter(ops.generator().uniform(-bound, bound, num_hiddens).astype(np.float32))
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *more: Any,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        need_weights: bool = False,
+        **unknown: Any,
+    ) -> Any:
+        """Pool the values; see :meth:`AttentionPooling.forward`.
+
+        In one operation, in memory that grows with the length and not with its square; with
+        `need_weights` in steps, since the weights have to be there.
+        """
+        name = type(self).__name__
+        if unknown or more:
+            torch_keywords.refuse(name, unknown, more)
+        if type(self).scores is not AdditiveAttention.scores:  # a subclass scores otherwise
+            return super().forward(
+                query, key, value, mask=mask, is_causal=is_causal, need_weights=need_weights
+            )
+        check_keys(name, query, key, value)
+        dropout = self.dropout if self.training else 0.0
+        seed = new_seed(dropout)
+        if not need_weights:
+            q, k = self.W_q(query), self.W_k(key)
+            return ops.additive_attention(q, k, self.w_v, value, mask, is_causal, dropout, seed)
+        weights = ops.attention_weights(self.scores(query, key), mask, is_causal)
+        return pooled(weights, value, dropout, seed), weights
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Score ``(..., L, p_q)`` against ``(..., S, p_k)``: ``(..., L, S)``."""

@@ -33,8 +33,13 @@ from .reduce import sum
 from .shape import expand, reshape, sum_to, unsqueeze
 
 
-def _pooled_axis(
-    axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
+def pooled_axis(
+    axis: int,
+    which: int,
+    shapes: list[Shape],
+    out: Shape,
+    params: dict[str, Any],
+    of_values: int = 2,
 ) -> int | None:
     """Batch axes align from the right; query rows stay, and so do the columns of values.
 
@@ -42,8 +47,8 @@ def _pooled_axis(
     """
     from_right = axis - len(shapes[which])
     if from_right == -1:
-        return len(out) - 1 if which == 2 and not params["dropout"] else None
-    if params["dropout"] or (from_right == -2 and which in (1, 2)):
+        return len(out) - 1 if which == of_values and not params["dropout"] else None
+    if params["dropout"] or (from_right == -2 and which in (1, of_values)):
         return None
     there = from_right + len(out)
     return there if out[there] == shapes[which][axis] else None
@@ -73,7 +78,7 @@ _some = np.array([[True, False, True, True, False], [False] * 5, [True] * 5])
         "not kept but computed again, block by block."
     ),
     symbol="attention",
-    axis=_pooled_axis,
+    axis=pooled_axis,
     inputs=4,
     extras=("lse",),
     method=False,
@@ -151,7 +156,11 @@ def _weights(
     query: Value, key: Value, mask: Value | None, scale: float | None, is_causal: bool
 ) -> Value:
     """Compute the weights (..., L, S) again, in steps that have gradients of their own."""
-    scores = matmul(query, key.mT) * scale_of(scale, query)
+    return weights_of_scores(matmul(query, key.mT) * scale_of(scale, query), mask, is_causal)
+
+
+def weights_of_scores(scores: Value, mask: Value | None, is_causal: bool) -> Value:
+    """What :func:`attention_weights` computes, for rules: of arrays as of tensors."""
     seen = np.ones((1, 1), bool)
     if is_causal:
         seen = np.tri(*scores.shape[-2:], dtype=np.bool_)
@@ -245,7 +254,7 @@ def dot_weights_in_steps(
     return attention_weights(dot_scores(query, key, scale_of(scale, query)), given, is_causal)
 
 
-def _dropped(x: Value, dropout: float, seed: int) -> Value:
+def dropped(x: Value, dropout: float, seed: int) -> Value:
     """Drop what the seed says of the weights, or of their gradients."""
     return scaled_mask(x, kernels.kept(x.shape, dropout, seed), dropout) if dropout else x
 
@@ -256,7 +265,7 @@ def _dscores(
 ) -> Value:  # fmt: skip
     """Gradient at the scores: w · (dw − Σ dy · y) with dw = dy · vᵀ, where not dropped."""
     weights = _weights(query, key, mask, scale, is_causal)
-    dw = _dropped(matmul(dy, value.mT), dropout, seed)
+    dw = dropped(matmul(dy, value.mT), dropout, seed)
     return weights * (dw - sum(dy * out, -1, True))
 
 
@@ -285,7 +294,7 @@ def attention_dvalue(
 ) -> Value:  # fmt: skip
     weights = _weights(query, key, mask, scale, is_causal)
     weights = expand(weights, (*dy.shape[:-2], *weights.shape[-2:]))
-    return sum_to(matmul(_dropped(weights, dropout, seed).mT, dy), value_shape)
+    return sum_to(matmul(dropped(weights, dropout, seed).mT, dy), value_shape)
 
 
 @attention.gradient("mask", "dm = w · (dy · vᵀ − Σ dy · y), summed where it was broadcast")
@@ -327,12 +336,16 @@ def attention_in_steps(
     query: Tensor, key: Tensor, value: Tensor, mask: Any, scale: float | None,
     is_causal: bool, dropout: float, seed: int,
 ) -> Tensor:  # fmt: skip
-    weights = dot_weights_in_steps(query, key, mask, scale, is_causal)
+    return pooled(dot_weights_in_steps(query, key, mask, scale, is_causal), value, dropout, seed)
+
+
+def pooled(weights: Tensor, value: Tensor, dropout: float, seed: int) -> Tensor:
+    """Drop what the seed says of the weights, and sum the values."""
     batch = np.broadcast_shapes(weights.shape[:-2], value.shape[:-2])
     if dropout and batch != weights.shape[:-2]:  # dropped apart for each of the values
         weights = expand(weights, (*batch, *weights.shape[-2:]))
-    pooled: Tensor = matmul(_dropped(weights, dropout, seed), value)
-    return pooled
+    out: Tensor = matmul(dropped(weights, dropout, seed), value)
+    return out
 
 
 def scaled_dot_product_attention(
