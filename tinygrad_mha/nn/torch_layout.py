@@ -135,7 +135,7 @@ def from_torch(
 
 
 def _expect_each_once(own: Mapping[str, np.ndarray]) -> None:
-    """Refuse a state in which one parameter stands under two names: which of them counts?"""
+    """Refuse a state in which one parameter stands under two names."""
     for name, theirs in THEIRS.items():
         given = [n for n in (*theirs, name) if n in own]
         if len(given) > 1:
