@@ -162,8 +162,9 @@ def _unstack(own: dict[str, np.ndarray], name: str, ours: str, found: dict[str, 
 def _by_head(name: str, rows: np.ndarray, h: int) -> np.ndarray:
     if not rows.ndim or rows.shape[0] % h:
         theirs = " or ".join(THEIRS.get(name, (name,)))
+        count = rows.shape[0] if rows.ndim else "no"
         raise ValueError(
-            f"from_torch: {theirs} has {rows.shape[0] if rows.ndim else 'no'} rows for {name}, not a multiple of {h} heads"
+            f"from_torch: {theirs} has {count} rows for {name}, not a multiple of {h} heads"
         )
     return rows.reshape(h, rows.shape[0] // h, *rows.shape[1:])  # (h·p, ...) -> (h, p, ...)
 
