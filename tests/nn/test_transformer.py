@@ -283,6 +283,22 @@ def test_extreme_logits_and_temperatures_are_drawn_from() -> None:
     assert {nn.sample([-math.inf, 2.0, -math.inf], temperature=1e308) for _ in range(9)} == {1}
 
 
+def test_nothing_is_dropped_while_generating() -> None:
+    gpt = small(dropout=0.5)
+    expected = nn.generate(gpt, [1, 2], 6, seed=3)
+    gpt.train()
+    gpt.blocks[1].eval()
+    modes = [module.training for module in gpt.modules()]
+    np.testing.assert_array_equal(nn.generate(gpt, [1, 2], 6, seed=3), expected)
+    assert [module.training for module in gpt.modules()] == modes
+    with pytest.raises(IndexError):
+        nn.generate(gpt, [99], 1)
+    assert [module.training for module in gpt.modules()] == modes
+    model = translator(dropout=0.5)
+    assert len({tuple(model.generate([1, 2], begin=0, count=5).tolist()) for _ in range(5)}) == 1
+    assert model.training
+
+
 def test_nothing_to_begin_with() -> None:
     with pytest.raises(ValueError, match="tokens is empty"):
         nn.generate(small(), [], 3)

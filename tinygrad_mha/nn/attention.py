@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from .. import ops
 from ..engine import Tensor
 from ..ops.fused_attention import new_seed
 from ..ops.multi_head import self_attention_and_weights
-from . import attention_inputs, head_by_head, torch_keywords, torch_layout
+from . import attention_inputs, head_by_head, initial, torch_keywords, torch_layout
 from .attention_inputs import Call
 from .cache import KeyValueCache
 from .checks import expect_number
@@ -71,12 +68,17 @@ class MultiHeadAttention(Module):
     method : {"fused", "formula"}
         All heads in one product, or one after the other just as the formula reads. The results
         are the same; ``mha.method`` may be switched at any time.
+    init : {"heads", "torch"}
+        First values: Xavier-uniform (Glorot, Bengio 2010), every matrix by each head's own fan,
+        W_o by its own; or as PyTorch draws them: by the fan of all heads' matrices stacked, and
+        of those for queries, keys and values too where their widths are equal, which makes the
+        bound smaller by 1/√2 there; W_o uniform within ±1/√(h·p_v).
 
     Attributes
     ----------
     W_q, W_k, W_v : Parameter
         ``(h, p_q, d_q)``, ``(g, p_k, d_k)``, ``(g, p_v, d_v)``: ``W_q[i]`` is the formula's
-        Wᵢ^(q). At first Xavier-uniform by each head's own fan.
+        Wᵢ^(q).
     W_o : Parameter
         ``(p_o, h·p_v)``.
     b_q, b_k, b_v, b_o : Parameter or None
@@ -100,6 +102,10 @@ class MultiHeadAttention(Module):
     apart, and it would be read as ``(L, S)``. Padding therefore has its own functions, from
     lengths or from such a mask, whose results ``(N, 1, S)`` cannot be mistaken:
     ``masks.padding([3, 5], 5)`` and ``masks.from_key_padding_mask(ignored)``.
+
+    Under dot products b_k changes nothing, and its gradient is 0: it adds the same number to a
+    query's scores with all keys, which a softmax does not see (unless a key is appended, which
+    has no bias). It is there because PyTorch's checkpoints have it.
 
     Examples
     --------
@@ -143,6 +149,7 @@ class MultiHeadAttention(Module):
         add_zero_attn: bool = False,
         rotary: Module | None = None,
         method: str = "fused",
+        init: str = "heads",
         **unknown: Any,
     ) -> None:
         super().__init__()
@@ -173,20 +180,20 @@ class MultiHeadAttention(Module):
                 f"MultiHeadAttention: qk_head_dim={qk_head_dim}: a dot product or a distance needs "
                 "equal widths for queries and keys; attention='additive' does not"
             )
-        self._make_parameters(bias, add_bias_kv)
+        self._make_parameters(init, bias, add_bias_kv)
 
-    def _make_parameters(self, bias: bool, add_bias_kv: bool) -> None:
-        h, g = self.num_heads, self.num_kv_heads
-        self.W_q = _xavier(h, self.p_q, self.d_q)
-        self.W_k = _xavier(g, self.p_k, self.d_k)
-        self.W_v = _xavier(g, self.p_v, self.d_v)
-        self.W_o = _xavier(self.p_o, h * self.p_v)
-        self.b_q = _zeros(h, self.p_q) if bias else None
-        self.b_k = _zeros(g, self.p_k) if bias else None
-        self.b_v = _zeros(g, self.p_v) if bias else None
-        self.b_o = _zeros(self.p_o) if bias else None
-        self.bias_k = _normal(g, self.p_k) if add_bias_kv else None
-        self.bias_v = _normal(g, self.p_v) if add_bias_kv else None
+    def _make_parameters(self, init: str, bias: bool, add_bias_kv: bool) -> None:
+        h, g, bound = self.num_heads, self.num_kv_heads, initial.bounds(self, init)
+        self.W_q = initial.uniform(bound["q"], h, self.p_q, self.d_q)
+        self.W_k = initial.uniform(bound["k"], g, self.p_k, self.d_k)
+        self.W_v = initial.uniform(bound["v"], g, self.p_v, self.d_v)
+        self.W_o = initial.uniform(bound["o"], self.p_o, h * self.p_v)
+        self.b_q = initial.zeros(h, self.p_q) if bias else None
+        self.b_k = initial.zeros(g, self.p_k) if bias else None
+        self.b_v = initial.zeros(g, self.p_v) if bias else None
+        self.b_o = initial.zeros(self.p_o) if bias else None
+        self.bias_k = initial.normal(g, self.p_k) if add_bias_kv else None
+        self.bias_v = initial.normal(g, self.p_v) if add_bias_kv else None
 
     @property
     def method(self) -> str:
@@ -229,7 +236,8 @@ class MultiHeadAttention(Module):
             ``(N, L, S)``, or four dimensions that broadcast to ``(N, h, L, S)``. With a cache,
             S counts the remembered keys too.
         is_causal : bool, default False
-            Query i sees keys 0 … i; with a cache, all remembered ones besides.
+            Query i sees keys 0 … i; with a cache, all remembered ones besides. Where the queries
+            are the last L of S keys, say ``mask=masks.causal(L, S, offset=S - L)``.
         need_weights : bool, default False
             Return every head's weights too.
         head_mask : Tensor or array_like, optional
@@ -434,22 +442,6 @@ def _together(x: Tensor, weight: Parameter, bias: Parameter | None) -> Any:
         ops.reshape(weight, (h * p, d)),
         None if bias is None else ops.reshape(bias, (h * p,)),
     )
-
-
-def _xavier(*shape: int) -> Parameter:
-    """Uniform within ±√(6 / (fan in + fan out)), of one head's own matrix (Glorot, Bengio 2010)."""
-    bound = math.sqrt(6 / (shape[-1] + shape[-2]))
-    return Parameter(ops.generator().uniform(-bound, bound, shape).astype(np.float32))
-
-
-def _zeros(*shape: int) -> Parameter:
-    return Parameter(np.zeros(shape, np.float32))
-
-
-def _normal(*shape: int) -> Parameter:
-    """Xavier-normal as in PyTorch: of a row of all heads' features, whose fans are its width."""
-    deviation = math.sqrt(2 / (2 * math.prod(shape)))
-    return Parameter(ops.generator().normal(0.0, deviation, shape).astype(np.float32))
 
 
 def _pooling(

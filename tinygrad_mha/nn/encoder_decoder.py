@@ -12,7 +12,7 @@ from . import masks
 from .blocks import TransformerDecoderLayer, TransformerEncoderLayer
 from .cache import KeyValueCache
 from .checks import expect_array, expect_caches, expect_size
-from .generation import sample, token_list
+from .generation import evaluating, sample, token_list
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module, ModuleList
 from .positions import SinusoidalPositions
@@ -225,7 +225,7 @@ class EncoderDecoder(Module):
         top_p: float | None = None,
         seed: int | None = None,
     ) -> np.ndarray:
-        """Write what follows from one sequence.
+        """Write what follows from one sequence; nothing is dropped meanwhile.
 
         Parameters
         ----------
@@ -258,7 +258,7 @@ class EncoderDecoder(Module):
         rng = None if seed is None else np.random.default_rng(seed)
         cache = self.make_cache()
         written = [begin]
-        with no_grad():
+        with no_grad(), evaluating(self):
             memory = self.encode(Tensor(np.array([read], np.int64)))
             while len(written) <= count and (len(written) == 1 or written[-1] != end):
                 logits = self.decode(Tensor(np.array([written[-1:]])), memory, cache=cache)

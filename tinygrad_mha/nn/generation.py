@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from ..engine.op import plain
 from .checks import expect_size
 
 if TYPE_CHECKING:
+    from .module import Module
     from .transformer import GPT
 
 
@@ -94,7 +97,7 @@ def generate(
     Parameters
     ----------
     model : GPT
-        In evaluation mode.
+        One in training mode is in evaluation mode meanwhile: nothing is dropped.
     tokens : array_like of int
         ``(T,)``, at least one.
     count : int
@@ -131,7 +134,7 @@ def generate(
     sequence = token_list(tokens, "generate: tokens")
     rng = None if seed is None else np.random.default_rng(seed)
     cache = model.make_cache() if use_cache else None
-    with no_grad():
+    with no_grad(), evaluating(model):
         for _ in range(count):
             if cache is not None and len(sequence) > model.context:
                 cache = None
@@ -141,6 +144,18 @@ def generate(
             token = sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, rng=rng)
             sequence.append(token)
     return np.array(sequence)
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back into its own afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def token_list(tokens: Any, name: str) -> list[int]:
