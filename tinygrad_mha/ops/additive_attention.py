@@ -23,7 +23,14 @@ from .attention import (
     check_mask,
 )
 from .axes import Shape
-from .fused_attention import dropped, pooled, pooled_axis, two_kinds, weights_of_scores
+from .fused_attention import (
+    check_dropout,
+    dropped,
+    pooled,
+    pooled_axis,
+    two_kinds,
+    weights_of_scores,
+)
 from .linalg import matmul
 from .reduce import sum
 from .shape import expand, sum_to
@@ -92,10 +99,11 @@ def additive_attention(
     Raises
     ------
     ValueError
-        The shapes do not fit.
+        The shapes do not fit, or `dropout` is no probability.
     TypeError
         The dtypes differ or are not floating, or the mask is of integers.
     """
+    check_dropout(dropout)
     shape = check_keys("additive_attention", query, key, value)
     if not query.shape[-1:] == key.shape[-1:] == weight.shape:
         raise ValueError(

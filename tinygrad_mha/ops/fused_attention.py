@@ -126,10 +126,11 @@ def attention(
     Raises
     ------
     ValueError
-        The shapes do not fit.
+        The shapes do not fit, or `dropout` is no probability.
     TypeError
         The dtypes differ or are not floating, or the mask is of integers.
     """
+    check_dropout(dropout)
     if mask is not None:
         check_mask(mask, check_keys("attention", query, key, value))
     seen, bias = two_kinds(mask, query.dtype)
@@ -408,6 +409,12 @@ def scaled_dot_product_attention(
     return pooled
 
 
+def check_dropout(dropout: float, name: str = "dropout") -> None:
+    """Refuse what is no probability."""
+    if not 0.0 <= dropout <= 1.0:
+        raise ValueError(f"{name} is {dropout}, expected a probability from 0 to 1")
+
+
 def new_seed(dropout: float) -> int:
     """Draw what decides which weights are dropped; 0, without drawing, where none is.
 
@@ -416,8 +423,7 @@ def new_seed(dropout: float) -> int:
     ValueError
         `dropout` is not a probability.
     """
-    if not 0.0 <= dropout <= 1.0:
-        raise ValueError(f"dropout_p is {dropout}, expected a probability from 0 to 1")
+    check_dropout(dropout, "dropout_p")
     return int(generator().integers(2**63)) if dropout else 0
 
 
