@@ -260,7 +260,8 @@ def additive_attention_backward(
     dp = _dropped(np.matmul(dout, v.swapaxes(-1, -2)), dropout, seed)
     ds = p * (dp - (dout * out).sum(-1, keepdims=True))
     dv = np.matmul(_dropped(p, dropout, seed).swapaxes(-1, -2), dout)
-    return (*additive_scores_backward(ds, q, k, w), dv, ds if scores_too else None)
+    queries = np.broadcast_to(q, (*ds.shape[:-2], *q.shape[-2:]))
+    return (*additive_scores_backward(ds, queries, k, w), dv, ds if scores_too else None)
 
 
 def erf(x: Array) -> Array:
