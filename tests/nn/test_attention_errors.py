@@ -312,3 +312,8 @@ def test_a_layer_leaves_the_dropout_of_weights_to_a_pooling_of_ones_own(layer: A
     made = layer(8, 2, dropout=0.5, attention=nn.GaussianAttention(0.25))
     part = made.self_attn if layer is nn.TransformerEncoderLayer else made.attention
     assert part.pooling.dropout == 0.25
+
+
+def test_a_cache_takes_all_heads_side_by_side() -> None:
+    with pytest.raises(ValueError, match=r"keys have shape \(2, 2, 3, 4\), expected \(N, T, width"):
+        nn.KeyValueCache().append(tm.zeros(2, 2, 3, 4), tm.zeros(2, 2, 3, 4))

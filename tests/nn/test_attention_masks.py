@@ -105,7 +105,16 @@ def test_other_masks_are_not_mistaken_for_it(mask: np.ndarray) -> None:
     nn.MultiHeadAttention(8, 2)(tm.randn(2, 3, 8), mask=mask)  # warnings are errors
 
 
-@pytest.mark.parametrize("length", [-1, 2.0, "3"])
-def test_causal_wants_sizes(length: Any) -> None:
-    with pytest.raises(ValueError, match="causal: length is"):
-        masks.causal(length)
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: masks.causal(-1), "causal: length is -1, expected at least 0"),
+        (lambda: masks.causal(2.0), "causal: length is 2.0, expected a whole number"),
+        (lambda: masks.causal(2, "3"), "causal: keys is '3', expected a whole number"),
+        (lambda: masks.padding([1], 3.0), "padding: keys is 3.0, expected a whole number"),
+        (lambda: masks.padding([1], [3]), r"padding: keys is \[3\], expected a whole number"),
+    ],
+)
+def test_masks_are_made_of_sizes(make: Any, says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
+        make()

@@ -11,6 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine import Tensor
 from ..engine.op import plain
+from .checks import expect_size
 
 Shape = tuple[int, ...]
 
@@ -35,8 +36,10 @@ def causal(length: int, keys: int | None = None, offset: int = 0) -> Tensor:
 
     Raises
     ------
+    TypeError
+        A size is no whole number.
     ValueError
-        A size is no whole number, or below 0.
+        It is below 0.
 
     Examples
     --------
@@ -46,9 +49,8 @@ def causal(length: int, keys: int | None = None, offset: int = 0) -> Tensor:
             [ True,  True,  True]])
     """
     keys = length if keys is None else keys
-    for name, size in (("length", length), ("keys", keys)):
-        if not isinstance(size, int | np.integer) or size < 0:
-            raise ValueError(f"causal: {name} is {size!r:.60}, expected a whole number from 0")
+    expect_size(length, "causal: length", 0)
+    expect_size(keys, "causal: keys", 0)
     return Tensor(np.tri(length, keys, offset, dtype=bool))
 
 
@@ -70,7 +72,7 @@ def padding(lengths: Any, keys: int) -> Tensor:
     Raises
     ------
     TypeError
-        `lengths` are not integers.
+        `lengths` are not integers, or `keys` is none.
     ValueError
         `lengths` has another number of axes, or a length is not within 0 … S.
 
@@ -82,6 +84,7 @@ def padding(lengths: Any, keys: int) -> Tensor:
     <BLANKLINE>
             [[ True,  True,  True]]])
     """
+    expect_size(keys, "padding: keys", 0)
     counts = np.asarray(plain(lengths))
     if counts.size and counts.dtype.kind not in "iu":
         raise TypeError(f"padding: lengths has dtype {counts.dtype}, expected integers")
