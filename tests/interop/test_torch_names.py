@@ -86,6 +86,33 @@ def test_wrong_layouts_and_states() -> None:
         mha_from_torch(mha_to_torch(nn.MultiHeadAttention(8, 2)), num_heads=3)
 
 
+@pytest.mark.parametrize("name", ["q_proj_weight", "W_q", "W_o", "b_v"])
+def test_a_parameter_under_two_names_is_refused(name: str) -> None:
+    """Of a state with both layouts, or with ours beside PyTorch's, one would be overwritten."""
+    mha = nn.MultiHeadAttention(8, 2)
+    state = {**mha_to_torch(mha), name: np.zeros((8, 8), np.float32)}
+    before = mha.W_q.data.copy()
+    with pytest.raises(ValueError, match=f"and {name} are both there, and are the same parameter"):
+        mha.load_state_dict(state)
+    np.testing.assert_array_equal(mha.W_q.data, before)
+
+
+@pytest.mark.parametrize("name", ["in_proj_weight", "in_proj_bias"])
+def test_a_number_is_no_stack_of_rows(name: str) -> None:
+    state = {**mha_to_torch(nn.MultiHeadAttention(8, 2)), name: np.float32(1)}
+    with pytest.raises(ValueError, match="three equal parts"):
+        nn.MultiHeadAttention(8, 2).load_state_dict(state)
+
+
+def test_a_subclass_that_scores_otherwise_is_not_pytorchs() -> None:
+    class Negative(nn.DotProductAttention):
+        def scores(self, query: tm.Tensor, key: tm.Tensor) -> tm.Tensor:
+            return -super().scores(query, key)
+
+    with pytest.raises(ValueError, match="not a dot product"):
+        mha_to_torch(nn.MultiHeadAttention(8, 2, attention=Negative()))
+
+
 def test_a_copy_shares_no_memory() -> None:
     mha = nn.MultiHeadAttention(8, 2, kdim=5)
     before = mha.W_o.data.copy()

@@ -45,6 +45,16 @@ FRONTS: dict[str, Any] = {
         lambda q, k, v, bias: kernels.attention(q, k, v, bias=bias, scale=0.5),
         [(3, 3, 4), (3, 6, 4), (3, 6, 5), (3, 6)],
     ),
+    "additive_attention": (
+        lambda q, k, w, v, bias: kernels.additive_attention(q, k, w, v, bias=bias),
+        [(3, 3, 4), (3, 6, 4), (4,), (3, 6, 5), (3, 6)],
+    ),
+    "additive_attention_backward": (
+        lambda q, k, w, v, dout, out, lse, bias: kernels.additive_attention_backward(
+            dout, q, k, w, v, out, lse, bias=bias
+        ),
+        [(3, 3, 4), (3, 6, 4), (4,), (3, 6, 5), OUT, OUT, LSE, (3, 6)],
+    ),
     "attention_weights": (
         lambda q, k, bias: kernels.attention_weights(q, k, bias=bias, scale=0.5),
         [(3, 3, 4), (3, 6, 4), (3, 6)],

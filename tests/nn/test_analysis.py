@@ -160,6 +160,8 @@ def test_wrong_arguments(call: Any, match: str) -> None:
 def test_plots() -> None:
     require.module("matplotlib")
     figure = analysis.plot_weights(weights(), list("abcde"), item=1)
+    with pytest.raises(ValueError, match="2 tokens for 5 keys"):
+        analysis.plot_weights(weights(), ["a", "b"])
     assert [axis.get_title() for axis in figure.axes] == ["head 0", "head 1", "head 2"]
     figure.canvas.draw()
     analysis.plot_weights(weights()[:, :, :2], list("abcde")).canvas.draw()
@@ -177,3 +179,14 @@ def test_plots_without_matplotlib_say_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"tinygrad-mha\[plots\]"):
         analysis.plot_weights(weights())
+
+
+def test_weights_of_no_keys() -> None:
+    table = analysis.summary(np.zeros((2, 3, 4, 0)))
+    assert not any(column.any() for column in table.columns.values())
+
+
+def test_what_a_module_returned_is_taken_apart() -> None:
+    found = nn.MultiHeadAttention(8, 2)(tm.randn(1, 3, 8), need_weights=True)
+    with pytest.raises(TypeError, match=r"weights is a tuple.*give the second"):
+        analysis.summary(found)

@@ -157,3 +157,163 @@ def test_scores_of_batches_that_do_not_fit(score: Any) -> None:
 def test_weights_of_what_has_no_keys() -> None:
     with pytest.raises(ValueError, match=r"scores have shape \(4,\), expected \(\.\.\., queries"):
         tm.nn.functional.attention_weights(tm.ones(4))
+
+
+# -- what people pass in the place of something else -----------------------------------------
+
+
+class Mine(nn.AttentionPooling):
+    """A pooling whose `scores` and whole results are what a test says."""
+
+    def __init__(self, found: Any) -> None:
+        super().__init__()
+        self.found = found
+
+    def scores(self, query: tm.Tensor, key: tm.Tensor) -> Any:
+        return self.found(query, key)
+
+
+class Whole(nn.Module):
+    """A pooling of no base class."""
+
+    def __init__(self, found: Any) -> None:
+        super().__init__()
+        self.found = found
+
+    def forward(self, q: Any, k: Any, v: Any, *, mask: Any, is_causal: bool, need_weights: bool):  # type: ignore[no-untyped-def]
+        return self.found(q, k, v)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"embed_dim": 8.0}, "embed_dim is 8.0, expected a whole number"),
+        ({"num_heads": "2"}, "num_heads is '2', expected a whole number"),
+        ({"num_heads": True}, "num_heads is True, expected a whole number"),
+        ({"kdim": 0}, "kdim is 0, expected at least 1"),
+        ({"vdim": -1}, "vdim is -1"),
+        ({"out_dim": 0}, "out_dim is 0"),
+        ({"qk_head_dim": 0}, "qk_head_dim is 0"),
+        ({"v_head_dim": -3}, "v_head_dim is -3"),
+        ({"qk_head_dim": (3,), "attention": "additive"}, r"qk_head_dim is \(3,\), expected one"),
+        ({"qk_head_dim": (3, 0), "attention": "additive"}, r"qk_head_dim\[1\] is 0"),
+        ({"dropout": "0.1"}, "dropout is '0.1', expected a probability"),
+        ({"scale": "1"}, "scale is '1', expected a number"),
+        ({"scale": float("nan")}, "scale is nan, expected a finite number"),
+        ({"attention": nn.AdditiveAttention}, "an instance"),
+        ({"attention": nn.GaussianAttention(), "dropout": 0.5}, "give it to yours, GaussianAtt"),
+        ({"rotary": True}, r"rotary is True, expected RotaryPositions\(4\)"),
+        ({"rotary": nn.RotaryPositions(6)}, "rotary turns heads of width 6, but .* are 4 wide"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_named(options: dict[str, Any], says: str) -> None:
+    sizes = {"embed_dim": 8, "num_heads": 2, **options}
+    with pytest.raises((TypeError, ValueError), match=says):
+        nn.MultiHeadAttention(sizes.pop("embed_dim"), sizes.pop("num_heads"), **sizes)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ({"is_causal": tm.ones(3, 3).bool()}, r"is_causal is a Tensor, .* goes into mask="),
+        ({"is_causal": "yes"}, "is_causal is a str, expected True or False"),
+        ({"cache": []}, "cache is a list, expected a KeyValueCache"),
+        ({"mask": "causal"}, "mask is 'causal', expected a tensor: bool with True = may attend"),
+        ({"mask": tm.tensor([3, 2])}, r"mask has dtype int64 and shape \(2,\).*masks\.padding"),
+        ({"head_mask": "all"}, "head_mask is 'all', expected a tensor"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["fused", "formula"])
+def test_arguments_that_cannot_be_are_named(call: dict[str, Any], says: str, method: str) -> None:
+    with pytest.raises(TypeError, match=f"MultiHeadAttention: {says}"):
+        nn.MultiHeadAttention(8, 2, method=method)(tm.randn(2, 3, 8), **call)
+
+
+@pytest.mark.parametrize("method", ["fused", "formula"])
+@pytest.mark.parametrize(
+    ("pooling", "says"),
+    [
+        (Mine(lambda q, k: k @ q.mT), r"Mine\.scores returned .* one row per query"),
+        (
+            Mine(lambda q, k: (q @ k.mT).sum(-1)),
+            r"Mine\.scores returned .*expected \(\.\.\., L, S\)",
+        ),
+        (
+            Whole(lambda q, k, v: q),
+            r"returned a Tensor under need_weights=True.*\(output, weights\)",
+        ),
+        (Whole(lambda q, k, v: (q[..., :1], q)), r"Whole returned a tensor of shape .*, expected"),
+    ],
+    ids=["transposed", "summed", "no weights", "width"],
+)
+def test_what_a_pooling_of_ones_own_returns_is_checked(
+    pooling: nn.Module, says: str, method: str
+) -> None:
+    mha = nn.MultiHeadAttention(8, 2, attention=pooling, method=method)
+    with pytest.raises((TypeError, ValueError), match=says):
+        mha(tm.randn(2, 5, 8), tm.randn(2, 4, 8), need_weights=True)
+
+
+def test_a_subclass_of_dot_product_attention_scores_as_it_says() -> None:
+    class Negative(nn.DotProductAttention):
+        def scores(self, query: tm.Tensor, key: tm.Tensor) -> tm.Tensor:
+            return -super().scores(query, key)
+
+    q, k = tm.randn(2, 3, 4), tm.randn(2, 5, 4)
+    out, weights = Negative()(q, k, k, need_weights=True)
+    expected = nn.DotProductAttention()(q, -k, k)
+    np.testing.assert_allclose(out.data, expected.data, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose((weights @ k).data, expected.data, rtol=1e-5, atol=1e-6)
+
+
+_x, _layer = tm.ones(1, 2, 8), {"dim_feedforward": 4}
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: nn.MultiHeadAttention(8, 2, 0.1), "takes its other arguments by name.*float"),
+        (lambda: nn.MultiHeadAttention(8, 2)(_x, _x, _x, _x), "by name, and was given Tensor"),
+        (lambda: nn.DotProductAttention()(_x, _x, _x, [1]), r"given list .*masks\.padding"),
+        (lambda: nn.GaussianAttention()(_x, _x, _x, [1]), r"given list .*masks\.padding"),
+        (
+            lambda: nn.DotProductAttention()(_x, _x, _x, attn_mask=None),
+            r"DotProductAttention has no argument 'attn_mask'; say mask=",
+        ),
+        (
+            lambda: nn.GaussianAttention()(_x, _x, _x, valid_lens=[1]),
+            r"GaussianAttention has no argument 'valid_lens'; say mask=tm\.nn\.masks\.padding",
+        ),
+        (
+            lambda: nn.TransformerEncoderLayer(8, 2, batch_first=True),
+            "TransformerEncoderLayer has no argument 'batch_first'; leave it out",
+        ),
+        (
+            lambda: nn.TransformerEncoderLayer(8, 2, **_layer)(_x, src_key_padding_mask=None),
+            r"'src_key_padding_mask'; say mask=tm\.nn\.masks\.from_key_padding_mask",
+        ),
+        (
+            lambda: nn.TransformerDecoderLayer(8, 2, **_layer)(
+                _x, _x, memory_key_padding_mask=None
+            ),
+            r"'memory_key_padding_mask'; say memory_mask=tm\.nn\.masks\.from_key_padding_mask",
+        ),
+    ],
+)
+def test_those_who_know_other_names_are_told_ours(call: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        call()
+
+
+@pytest.mark.parametrize("layer", [nn.TransformerEncoderLayer, nn.TransformerBlock])
+def test_a_layer_leaves_the_dropout_of_weights_to_a_pooling_of_ones_own(layer: Any) -> None:
+    made = layer(8, 2, dropout=0.5, attention=nn.GaussianAttention(0.25))
+    part = made.self_attn if layer is nn.TransformerEncoderLayer else made.attention
+    assert part.pooling.dropout == 0.25
+
+
+def test_a_cache_takes_all_heads_side_by_side() -> None:
+    with pytest.raises(ValueError, match=r"keys have shape \(2, 2, 3, 4\), expected \(N, T, width"):
+        nn.KeyValueCache().append(tm.zeros(2, 2, 3, 4), tm.zeros(2, 2, 3, 4))

@@ -1,6 +1,7 @@
 """What multi-head attention can do besides: gates, contributions, groups, caches, other keys."""
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -455,3 +456,40 @@ def test_a_cache_has_one_dtype() -> None:
     cache.append(tm.zeros(1, 2, 4), tm.zeros(1, 2, 4))
     with pytest.raises(TypeError, match="keys are float64, those remembered float32"):
         cache.append(tm.zeros(1, 1, 4, dtype="float64"), tm.zeros(1, 1, 4, dtype="float64"))
+
+
+# -- first values ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("widths", [{}, {"kdim": 24, "vdim": 40}], ids=str)
+@pytest.mark.parametrize("init", ["heads", "torch"])
+def test_first_values(init: str, widths: dict[str, int]) -> None:
+    """Uniform up to the bound of Xavier's rule: by each head's fan, or by PyTorch's stacks."""
+    tm.manual_seed(0)
+    mha = nn.MultiHeadAttention(64, 4, init=init, add_bias_kv=True, **widths)
+    for c, d in zip("qkv", (64, widths.get("kdim", 64), widths.get("vdim", 64)), strict=True):
+        stacked = 64 if widths else 3 * 64
+        bound = math.sqrt(6 / (d + (16 if init == "heads" else stacked)))
+        values = getattr(mha, f"W_{c}").data
+        assert 0.99 * bound < np.abs(values).max() <= bound
+        assert values.std() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+    bound = math.sqrt(6 / 128) if init == "heads" else 1 / 8
+    assert 0.99 * bound < np.abs(mha.W_o.data).max() <= bound
+    assert not any(getattr(mha, f"b_{c}").data.any() for c in "qkvo")
+    assert mha.bias_k.data.std() == pytest.approx(1 / 8, rel=0.3)
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(ValueError, match="init is 'zeros', expected one of"):
+        nn.MultiHeadAttention(8, 2, init="zeros")
+
+
+def test_the_bias_of_keys_changes_nothing_under_dot_products() -> None:
+    mha, x = nn.MultiHeadAttention(8, 2).double(), tm.randn(2, 3, 8, dtype="float64")
+    before = mha(x)
+    assert mha.b_k is not None
+    mha.b_k.data += 3.0
+    after = mha(x)
+    np.testing.assert_allclose(after.data, before.data, rtol=1e-10, atol=1e-12)
+    after.sum().backward()
+    np.testing.assert_allclose(mha.b_k.grad.data, 0, atol=1e-12)

@@ -13,6 +13,9 @@ from tinygrad_mha.nn import functional as F
 POSITIONS = ["learned", "sinusoidal", "rotary"]
 
 
+_tokens = tm.zeros(2, 3, dtype="int64")
+
+
 def small(**options: Any) -> nn.GPT:
     gpt = nn.GPT(11, 8, embed_dim=8, num_heads=2, num_layers=2, **options).double().eval()
     for p in gpt.parameters():  # far from the small first values, so that tokens matter
@@ -65,10 +68,64 @@ def test_rotations_see_distances_only() -> None:
         (lambda: nn.LearnedPositions(4, 6)(tm.zeros(1, 3, 6), offset=2), "context=4"),
         (lambda: nn.RotaryPositions(4)(tm.zeros(1, 3, 6)), r"expected \(\.\.\., T, 4\)"),
         (lambda: small(positions="absolute"), "'learned', 'sinusoidal' or 'rotary'"),
+        (lambda: nn.RotaryPositions(4, 0.0), "base is 0.0, expected a positive number"),
+        (lambda: nn.SinusoidalPositions(4, math.inf), "base is inf"),
     ],
 )
 def test_wrong_positions(make: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.parametrize(
+    "positions", [nn.LearnedPositions(9, 6), nn.SinusoidalPositions(6), nn.RotaryPositions(6)]
+)
+def test_positions_take_rows_of_their_width_only(positions: nn.Module) -> None:
+    """A width of 1 would be broadcast; integers would lose the waves; −1 counts from behind."""
+    name = type(positions).__name__
+    for shape in ((2, 3, 1), (2, 3, 7), (6,)):
+        with pytest.raises(ValueError, match=rf"{name}: x has shape .*, expected \(\.\.\., T, 6\)"):
+            positions(tm.zeros(*shape))
+    with pytest.raises(TypeError, match=rf"{name}: x is int64, expected floating"):
+        positions(tm.zeros(2, 3, 6, dtype="int64"))
+    with pytest.raises(TypeError, match=f"{name}: x is a list"):
+        positions([[0.0] * 6])
+    with pytest.raises(ValueError, match=f"{name}: offset is -1, expected at least 0"):
+        positions(tm.zeros(2, 3, 6), -1)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: nn.GPT(0, 8, embed_dim=8, num_heads=2, num_layers=1), "vocab_size is 0"),
+        (lambda: nn.GPT(5, 0, embed_dim=8, num_heads=2, num_layers=1), "context is 0"),
+        (lambda: nn.GPT(5, 8, embed_dim=8, num_heads=2, num_layers=-1), "num_layers is -1"),
+        (lambda: translator(dim_feedforward=0), "dim_feedforward is 0, expected at least 1"),
+        (lambda: small()([[1, 2]]), "GPT: tokens is a list, expected a Tensor"),
+        (lambda: small()(_tokens, cache=[None, None]), "one KeyValueCache for each of the 2"),
+        (lambda: small()(_tokens, cache=small().make_cache()[:1]), "cache has 1 layers"),
+        (lambda: nn.generate(small(), [1], -1), "count is -1, expected at least 0"),
+        (lambda: nn.generate(small(), [1], 2.5), "count is 2.5, expected a whole number"),
+        (lambda: nn.generate(small(), [[1, 2]], 1), r"tokens has shape \(1, 2\) .* one sequence"),
+        (lambda: nn.generate(small(), [0.5], 1), "dtype float64, expected whole numbers"),
+        (lambda: nn.generate(small(), 3, 1), r"tokens has shape \(\)"),
+        (lambda: nn.generate(small(), [1], 1, temperature="1"), "temperature is '1'"),
+        (lambda: nn.generate(small(), [1], 1, top_k=2.0), "top_k is 2.0, expected a whole"),
+        (lambda: nn.sample([math.nan, 1.0], temperature=0), "logits hold nan"),
+        (lambda: nn.sample([-math.inf, -math.inf]), "nothing but −inf"),
+        (lambda: translator()(_tokens, _tokens[:1]), r"target has shape \(1, 3\).*N = 2"),
+        (lambda: translator()(_tokens, _tokens[0]), r"target has shape \(3,\), expected \(N, T\)"),
+        (lambda: translator().generate([], begin=0, count=2), "source is empty"),
+        (lambda: translator().generate([[1]], begin=0, count=2), r"source has shape \(1, 1\)"),
+        (lambda: translator().generate([1], begin=0, count=-1), "count is -1"),
+        (
+            lambda: translator().decode(_tokens, tm.zeros(2, 3, 8), cache=[nn.KeyValueCache()]),
+            "one tuple for each",
+        ),
+    ],
+)
+def test_what_models_cannot_do_is_named(make: Any, says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
         make()
 
 
@@ -218,6 +275,28 @@ def test_wrong_sampling(options: dict[str, Any], match: str) -> None:
         nn.sample(LOGITS, **options)
     with pytest.raises(ValueError, match=match):
         nn.generate(small(), [1], 0, **options)
+
+
+def test_extreme_logits_and_temperatures_are_drawn_from() -> None:
+    assert {nn.sample([0.0, 1.0, 0.5], temperature=1e-320) for _ in range(9)} == {1}
+    assert {nn.sample([0.0, math.inf, 0.5]) for _ in range(9)} == {1}
+    assert {nn.sample([-math.inf, 2.0, -math.inf], temperature=1e308) for _ in range(9)} == {1}
+
+
+def test_nothing_is_dropped_while_generating() -> None:
+    gpt = small(dropout=0.5)
+    expected = nn.generate(gpt, [1, 2], 6, seed=3)
+    gpt.train()
+    gpt.blocks[1].eval()
+    modes = [module.training for module in gpt.modules()]
+    np.testing.assert_array_equal(nn.generate(gpt, [1, 2], 6, seed=3), expected)
+    assert [module.training for module in gpt.modules()] == modes
+    with pytest.raises(IndexError):
+        nn.generate(gpt, [99], 1)
+    assert [module.training for module in gpt.modules()] == modes
+    model = translator(dropout=0.5)
+    assert len({tuple(model.generate([1, 2], begin=0, count=5).tolist()) for _ in range(5)}) == 1
+    assert model.training
 
 
 def test_nothing_to_begin_with() -> None:

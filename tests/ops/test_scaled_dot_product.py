@@ -76,3 +76,14 @@ def test_heads_that_cannot_be_shared_are_refused() -> None:
     q, k = tm.zeros(1, 5, 4, 8), tm.zeros(1, 3, 4, 8)
     with pytest.raises(ValueError, match=r"multiple of those of key.*\(1, 5, 4, 8\)"):
         F.scaled_dot_product_attention(q, k, k, enable_gqa=True)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 2.0, float("nan")])
+@pytest.mark.parametrize("name", ["attention", "additive_attention", "self_attention"])
+def test_dropout_is_a_probability_in_each_operation(name: str, dropout: float) -> None:
+    x, w = tm.ones(1, 2, 3), tm.ones(1, 3, 3)
+    given = {"attention": (x, x, x), "additive_attention": (x, x, w[0, 0], x)}.get(
+        name, (x, w, w, w)
+    )
+    with pytest.raises(ValueError, match=r"dropout is .*, expected a probability from 0 to 1"):
+        getattr(F, name)(*given, dropout=dropout)

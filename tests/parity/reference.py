@@ -89,11 +89,23 @@ def _additive_scores(torch: Any, query: Any, key: Any, weight: Any) -> Any:
     return torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)) @ weight
 
 
+def _additive_attention(
+    torch: Any, query: Any, key: Any, weight: Any, value: Any, mask: Any = None,
+    is_causal: bool = False, dropout: float = 0.0, seed: int = 0,
+) -> Any:  # fmt: skip
+    scores = _additive_scores(torch, query, key, weight)
+    return _pooled(torch, _weights(torch, scores, mask, is_causal), value, dropout, seed)
+
+
 def _dot_weights(
     torch: Any, query: Any, key: Any, mask: Any = None, scale: float | None = None,
     is_causal: bool = False,
 ) -> Any:  # fmt: skip
     scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    return _weights(torch, scores, mask, is_causal)
+
+
+def _weights(torch: Any, scores: Any, mask: Any, is_causal: bool) -> Any:
     seen = torch.ones(scores.shape[-2:], dtype=torch.bool)
     if is_causal:
         seen = seen.tril()
@@ -110,6 +122,10 @@ def _attention(
     is_causal: bool = False, dropout: float = 0.0, seed: int = 0,
 ) -> Any:  # fmt: skip
     weights = _dot_weights(torch, query, key, mask, scale, is_causal)
+    return _pooled(torch, weights, value, dropout, seed)
+
+
+def _pooled(torch: Any, weights: Any, value: Any, dropout: float, seed: int) -> Any:
     if dropout:
         kept = torch.as_tensor(kernels.kept(tuple(weights.shape), dropout, seed))
         weights = weights * kept / (1 - dropout)
@@ -177,6 +193,7 @@ COMPOSITIONS: dict[str, Callable[..., Any]] = {
     "layer_norm": _layer_norm,
     "scaled_mask": lambda torch, x, keep, p: x * keep / (1 - p),
     "dot_scores": lambda torch, query, key, scale: query @ key.mT * scale,
+    "additive_attention": _additive_attention,
     "additive_scores": _additive_scores,
     "attention": _attention,
     "self_attention": _self_attention,

@@ -11,6 +11,7 @@ import pytest
 import tinygrad_mha as tm
 from tests.parity.reference import to_torch
 from tinygrad_mha.nn import functional as F
+from tinygrad_mha.nn import torch_layout
 
 N, L, S, H = 2, 5, 7, 4
 
@@ -319,3 +320,15 @@ def test_default_scale_is_of_a_heads_width() -> None:
     # q·k = 9 for the first pair, scaled by 1/√9
     expected = 1 / (1 + math.exp(-9 / 3))
     np.testing.assert_allclose(weights.data[0, 0, 0, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("widths", [{}, {"kdim": 48, "vdim": 160}], ids=str)
+def test_first_values_as_torch_draws_them(widths: dict[str, int], torch: ModuleType) -> None:
+    tm.manual_seed(0)
+    torch.manual_seed(0)
+    ours = tm.nn.MultiHeadAttention(128, 4, init="torch", add_bias_kv=True, **widths)
+    theirs = torch.nn.MultiheadAttention(128, 4, add_bias_kv=True, **widths)
+    state = {name: t.numpy() for name, t in theirs.state_dict().items()}
+    for name, values in torch_layout.to_torch(ours).items():
+        assert values.std() == pytest.approx(state[name].std(), rel=0.03 + 4 / values.size**0.5)
+        assert np.abs(values).max() == pytest.approx(np.abs(state[name]).max(), rel=0.4), name

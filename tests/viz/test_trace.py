@@ -307,6 +307,7 @@ def test_explain_of_every_operation() -> None:
         "embedding",
         "dot_scores",
         "additive_scores",
+        "additive_attention",
         "attention",
     ],
 )

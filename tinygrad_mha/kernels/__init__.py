@@ -20,6 +20,8 @@ from .activations import (
 )
 from .ahead import prepare
 from .attentions import (
+    additive_attention,
+    additive_attention_backward,
     additive_scores,
     additive_scores_backward,
     attention,
@@ -55,6 +57,8 @@ from .updates import adamw_step, sgd_step
 __all__ = [
     "BACKENDS",
     "adamw_step",
+    "additive_attention",
+    "additive_attention_backward",
     "additive_scores",
     "additive_scores_backward",
     "attention",

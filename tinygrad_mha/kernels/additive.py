@@ -7,6 +7,8 @@ vectorised and lets other threads run.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .team import over_ranges, threads_for
@@ -17,15 +19,23 @@ BLOCK = 2**15  # numbers of tanh(q + k) at a time: 128 kB, of the second-level c
 PARALLEL = 2**18  # below so many numbers, a second thread costs more than it saves
 
 
-def _items(batch: tuple[int, ...], *arrays: Array) -> list[Array]:
+def items_of(batch: tuple[int, ...], *arrays: Array) -> list[Array]:
     """Each array (..., n, a) as (items, n, a)."""
-    return [np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:]) for x in arrays]
+    return [
+        (x if x.shape[:-2] == batch else np.broadcast_to(x, (*batch, *x.shape[-2:]))).reshape(
+            math.prod(batch), *x.shape[-2:]
+        )
+        for x in arrays
+    ]
 
 
-def _blocks(items: int, length: int, row: int) -> list[tuple[slice, slice]]:
-    """Cut into blocks: whole items where they are small, else some queries of one."""
-    many = max(1, BLOCK // max(length * row, 1))
-    high = max(1, BLOCK // max(row, 1)) if many == 1 else max(length, 1)
+def blocks_of(
+    items: int, length: int, row: int, numbers: int | None = None
+) -> list[tuple[slice, slice]]:
+    """Cut into blocks of so many `numbers`: whole items where they are small, else rows of one."""
+    numbers = BLOCK if numbers is None else numbers
+    many = max(1, numbers // max(length * row, 1))
+    high = max(1, numbers // max(row, 1)) if many == 1 else max(length, 1)
     return [
         (slice(n, n + many), slice(i, i + high))
         for n in range(0, items, many)
@@ -37,9 +47,9 @@ def scores(q: Array, k: Array, w: Array) -> Array:
     """Σ w · tanh(q + k): (..., L, a), (..., S, a) and (a,) to (..., L, S)."""
     batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
     (length, a), keys = q.shape[-2:], k.shape[-2]
-    qs, ks = _items(batch, q, k)
+    qs, ks = items_of(batch, q, k)
     out = np.empty((len(qs), length, keys), q.dtype)
-    blocks = _blocks(len(qs), length, keys * a)
+    blocks = blocks_of(len(qs), length, keys * a)
 
     def run(first: int, last: int) -> None:
         for items, rows in blocks[first:last]:
@@ -53,9 +63,9 @@ def scores(q: Array, k: Array, w: Array) -> Array:
 def scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[Array, Array, Array]:
     """Gradients of q and k, with the batch axes of `dy`, and of w."""
     batch, (length, a), keys = dy.shape[:-2], q.shape[-2:], k.shape[-2]
-    qs, ks, dys = _items(batch, q, k, dy)
+    qs, ks, dys = items_of(batch, q, k, dy)
     dq = np.empty(qs.shape, q.dtype)
-    blocks = _blocks(len(qs), length, keys * a)
+    blocks = blocks_of(len(qs), length, keys * a)
     sums: dict[int, tuple[Array, Array]] = {}
 
     def run(first: int, last: int) -> None:

@@ -1,10 +1,10 @@
-"""Attention in one pass, forward and backward; and scores by addition."""
+"""Attention in one pass, forward and backward, by products and by addition."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from . import additive, reference
+from . import additive, blockwise, reference
 from .backend import state
 from .dispatch import backend_for
 from .layout import batch_of
@@ -35,8 +35,21 @@ def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Arr
         batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     except ValueError:
         raise ValueError(f"{shapes}: their axes before the last two do not broadcast") from None
-    scores = (*batch, q.shape[-2], k.shape[-2])
-    for name, given, dtype in (("mask", mask, np.dtype(bool)), ("bias", bias, q.dtype)):
+    _check_limits((*batch, q.shape[-2], k.shape[-2]), mask, bias, q.dtype)
+    if not q.dtype == k.dtype == v.dtype:
+        raise TypeError(f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}; they must be the same")
+    if q.dtype.kind != "f":
+        raise TypeError(
+            f"q, k and v are {q.dtype}; attention needs floating numbers, for example those of "
+            ".float()"
+        )
+
+
+def _check_limits(
+    scores: tuple[int, ...], mask: Array | None, bias: Array | None, number: np.dtype
+) -> None:
+    """Raise where what limits attention does not broadcast to the scores, or is of another kind."""
+    for name, given, dtype in (("mask", mask, np.dtype(bool)), ("bias", bias, number)):
         if given is None:
             continue
         if given.dtype != dtype:
@@ -47,13 +60,6 @@ def _check_attention(q: Array, k: Array, v: Array, mask: Array | None, bias: Arr
             raise ValueError(
                 f"{name} has shape {given.shape}, which does not broadcast to {scores}"
             )
-    if not q.dtype == k.dtype == v.dtype:
-        raise TypeError(f"q is {q.dtype}, k is {k.dtype} and v is {v.dtype}; they must be the same")
-    if q.dtype.kind != "f":
-        raise TypeError(
-            f"q, k and v are {q.dtype}; attention needs floating numbers, for example those of "
-            ".float()"
-        )
 
 
 def attention(
@@ -268,3 +274,105 @@ def additive_scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[A
     """Gradients of q and k, with the batch axes of `dy`, and of w; as little is in memory."""
     run = reference.additive_scores_backward if state.name == "numpy" else additive.scores_backward
     return run(dy, q, k, w)
+
+
+def additive_attention(
+    q: Array,
+    k: Array,
+    w: Array,
+    v: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> tuple[Array, Array]:
+    """softmax(Σ w · tanh(q + k) + bias) v; neither tanh nor the weights are ever in memory.
+
+    Parameters
+    ----------
+    q, k : ndarray
+        ``(..., L, a)`` and ``(..., S, a)``; the axes before broadcast.
+    w : ndarray
+        ``(a,)``.
+    v : ndarray
+        ``(..., S, p_v)``.
+    mask, bias, causal, dropout, seed
+        As :func:`attention`'s.
+
+    Returns
+    -------
+    out : ndarray
+        ``(..., L, p_v)``; exactly 0 for a query that may see no key.
+    lse : ndarray
+        ``(..., L)``, ln Σ exp of each row of scores, which the gradient needs.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ or are not floating, or the mask is not of bool.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_mha import kernels
+    >>> x = np.ones((3, 2))
+    >>> out, lse = kernels.additive_attention(x, x, np.ones(2), x, causal=True)
+    >>> out.tolist()
+    [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+    """
+    _check_additive(q, k, w, v, mask, bias)
+    run = (reference if state.name == "numpy" else blockwise).additive_attention
+    return run(q, k, w, v, (mask, bias, causal), dropout, seed)
+
+
+def additive_attention_backward(
+    dout: Array,
+    q: Array,
+    k: Array,
+    w: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+    seed: int = 0,
+    scores_too: bool = False,
+) -> tuple[Array, Array, Array, Array, Array | None]:
+    """Gradients of q, k, w and v, and that of the scores ``(..., L, S)`` if they are wanted too.
+
+    They have the batch axes of `dout`, w ``(a,)`` apart: an input that was broadcast takes their
+    sum.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    TypeError
+        The dtypes differ.
+    """
+    _check_additive(q, k, w, v, mask, bias)
+    shape = (*batch_of(q, k, v), q.shape[-2], v.shape[-1])
+    check_fit(q.dtype, shape, dout=dout, out=out)
+    check_fit(q.dtype, shape[:-1], lse=lse)
+    run = (reference if state.name == "numpy" else blockwise).additive_attention_backward
+    return run(dout, q, k, w, v, out, lse, (mask, bias, causal), dropout, seed, scores_too)
+
+
+def _check_additive(
+    q: Array, k: Array, w: Array, v: Array, mask: Array | None, bias: Array | None
+) -> None:
+    """Raise what :func:`additive_attention` says it raises."""
+    _check_attention(q, k, v, None, None)
+    if w.shape != q.shape[-1:]:
+        raise ValueError(f"w has shape {w.shape}, expected {q.shape[-1:]}: q has shape {q.shape}")
+    if w.dtype != q.dtype:
+        raise TypeError(f"w is {w.dtype} and q is {q.dtype}; they must be the same")
+    if mask is not None or bias is not None:
+        _check_limits((*batch_of(q, k, v), q.shape[-2], k.shape[-2]), mask, bias, q.dtype)

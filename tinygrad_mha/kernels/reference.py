@@ -157,9 +157,12 @@ def _mixed(x: Array) -> Array:
     return np.asarray(x ^ (x >> np.uint32(16)))
 
 
-def kept(shape: tuple[int, ...], dropout: float, seed: int) -> Array:
-    """Say which weights are kept, from nothing but the seed and where each one stands."""
-    rows = np.arange(math.prod(shape[:-1]), dtype=np.uint32)
+def kept(shape: tuple[int, ...], dropout: float, seed: int, first: int = 0) -> Array:
+    """Say which weights are kept, from nothing but the seed and where each one stands.
+
+    These are the rows from `first` on of a whole, and the first of its columns.
+    """
+    rows = np.arange(first, first + math.prod(shape[:-1]), dtype=np.uint32)
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32 & 0xFFFFFFFF)
     of_rows = _mixed(_mixed(rows ^ low) ^ high)
     columns = np.arange(shape[-1], dtype=np.uint32) * np.uint32(0x9E3779B9)
@@ -223,6 +226,42 @@ def additive_scores_backward(dy: Array, q: Array, k: Array, w: Array) -> tuple[A
     t = np.tanh(q[..., :, None, :] + k[..., None, :, :])
     g = dy[..., None] * (1 - t * t) * w
     return g.sum(-2), g.sum(-3), np.tensordot(dy, t, dy.ndim)
+
+
+def _limited(s: Array, limits: tuple[Array | None, Array | None, bool]) -> Array:
+    """Scores with what is added to them, and −∞ where nothing may be seen."""
+    mask, bias, causal = limits
+    seen = np.tri(*s.shape[-2:], dtype=np.bool_) if causal else np.ones(s.shape[-2:], bool)
+    seen = seen if mask is None else seen & mask
+    if bias is not None:
+        s, seen = s + bias, seen & ~np.isneginf(bias)
+    return np.where(seen, s, s.dtype.type(-np.inf))
+
+
+def additive_attention(
+    q: Array, k: Array, w: Array, v: Array, limits: tuple[Array | None, Array | None, bool],
+    dropout: float, seed: int,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Softmax of Σ w · tanh(q + k), times v; and ln Σ exp of each row of scores."""
+    s = _limited(additive_scores(q, k, w), limits)
+    batch = np.broadcast_shapes(s.shape[:-2], v.shape[:-2])
+    weights = np.broadcast_to(softmax(s, -1, ~np.isneginf(s)), (*batch, *s.shape[-2:]))
+    out = np.matmul(_dropped(weights, dropout, seed), v)
+    return out, np.array(np.broadcast_to(logsumexp(s), out.shape[:-1]))
+
+
+def additive_attention_backward(
+    dout: Array, q: Array, k: Array, w: Array, v: Array, out: Array, lse: Array,
+    limits: tuple[Array | None, Array | None, bool], dropout: float, seed: int, scores_too: bool,
+) -> tuple[Array, Array, Array, Array, Array | None]:  # fmt: skip
+    """Gradients of q, k, w, v and the scores: of the batch axes of `dout`, w apart."""
+    s = _limited(additive_scores(q, k, w), limits)
+    p = np.exp(s - np.where(np.isneginf(lse), s.dtype.type(np.inf), lse)[..., None])
+    dp = _dropped(np.matmul(dout, v.swapaxes(-1, -2)), dropout, seed)
+    ds = p * (dp - (dout * out).sum(-1, keepdims=True))
+    dv = np.matmul(_dropped(p, dropout, seed).swapaxes(-1, -2), dout)
+    queries = np.broadcast_to(q, (*ds.shape[:-2], *q.shape[-2:]))
+    return (*additive_scores_backward(ds, queries, k, w), dv, ds if scores_too else None)
 
 
 def erf(x: Array) -> Array:

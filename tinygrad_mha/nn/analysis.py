@@ -19,6 +19,11 @@ from ..engine.op import plain
 
 def _weights(weights: Any, function: str) -> np.ndarray:
     """Bring weights to (N, h, L, S) in float64."""
+    if isinstance(weights, tuple):
+        raise TypeError(
+            f"{function}: weights is a tuple; mha(x, need_weights=True) returns (out, weights): "
+            "give the second"
+        )
     array = np.asarray(plain(weights), np.float64)
     if array.ndim not in (3, 4):
         raise ValueError(
@@ -171,6 +176,8 @@ def share_on_first(weights: Any) -> np.ndarray:
     [0.0]
     """
     w = _weights(weights, "share_on_first")
+    if not w.shape[-1]:
+        return np.zeros(w.shape[1])
     rows = w[:, :, 1:] if w.shape[-2] == w.shape[-1] > 1 else w
     return _mean(rows[..., 0], rows)
 
@@ -452,10 +459,17 @@ def plot_weights(weights: Any, tokens: list[str] | None = None, *, item: int = 0
 
     Raises
     ------
+    ValueError
+        There are fewer tokens than keys.
     ImportError
         matplotlib is not installed.
     """
     w = _weights(weights, "plot_weights")[item]
+    if tokens is not None and len(tokens) < w.shape[-1]:
+        raise ValueError(
+            f"plot_weights: there are {len(tokens)} tokens for {w.shape[-1]} keys, in weights of "
+            f"shape {w.shape}"
+        )
     figure, axes = _subplots(len(w))
     for i, axis in enumerate(axes):
         axis.imshow(w[i], vmin=0, vmax=1, cmap="viridis")

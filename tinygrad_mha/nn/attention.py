@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from .. import ops
 from ..engine import Tensor
 from ..ops.fused_attention import new_seed
 from ..ops.multi_head import self_attention_and_weights
-from . import attention_inputs, head_by_head, torch_keywords, torch_layout
+from . import attention_inputs, head_by_head, initial, torch_keywords, torch_layout
 from .attention_inputs import Call
 from .cache import KeyValueCache
+from .checks import expect_number
 from .module import Module, Parameter
 from .pooling import AdditiveAttention, DotProductAttention, GaussianAttention
 
@@ -54,7 +52,7 @@ class MultiHeadAttention(Module):
     bias : bool, default True
         Whether the projections have biases b_q, b_k, b_v, b_o.
     dropout : float, default 0
-        Probability with which a weight is dropped, in training.
+        Probability with which a weight is dropped, in training. A pooling of your own has its own.
     scale : float, optional
         Of the dot product, instead of 1/√p.
     num_kv_heads : int, optional
@@ -70,12 +68,17 @@ class MultiHeadAttention(Module):
     method : {"fused", "formula"}
         All heads in one product, or one after the other just as the formula reads. The results
         are the same; ``mha.method`` may be switched at any time.
+    init : {"heads", "torch"}
+        First values: Xavier-uniform (Glorot, Bengio 2010), every matrix by each head's own fan,
+        W_o by its own; or as PyTorch draws them: by the fan of all heads' matrices stacked, and
+        of those for queries, keys and values too where their widths are equal, which makes the
+        bound smaller by 1/√2 there; W_o uniform within ±1/√(h·p_v).
 
     Attributes
     ----------
     W_q, W_k, W_v : Parameter
         ``(h, p_q, d_q)``, ``(g, p_k, d_k)``, ``(g, p_v, d_v)``: ``W_q[i]`` is the formula's
-        Wᵢ^(q). At first Xavier-uniform by each head's own fan.
+        Wᵢ^(q).
     W_o : Parameter
         ``(p_o, h·p_v)``.
     b_q, b_k, b_v, b_o : Parameter or None
@@ -99,6 +102,10 @@ class MultiHeadAttention(Module):
     apart, and it would be read as ``(L, S)``. Padding therefore has its own functions, from
     lengths or from such a mask, whose results ``(N, 1, S)`` cannot be mistaken:
     ``masks.padding([3, 5], 5)`` and ``masks.from_key_padding_mask(ignored)``.
+
+    Under dot products b_k changes nothing, and its gradient is 0: it adds the same number to a
+    query's scores with all keys, which a softmax does not see (unless a key is appended, which
+    has no bias). It is there because PyTorch's checkpoints have it.
 
     Examples
     --------
@@ -127,7 +134,7 @@ class MultiHeadAttention(Module):
         self,
         embed_dim: int,
         num_heads: int,
-        *,
+        *more: Any,
         kdim: int | None = None,
         vdim: int | None = None,
         qk_head_dim: int | tuple[int, int] | None = None,
@@ -142,13 +149,16 @@ class MultiHeadAttention(Module):
         add_zero_attn: bool = False,
         rotary: Module | None = None,
         method: str = "fused",
+        init: str = "heads",
         **unknown: Any,
     ) -> None:
         super().__init__()
-        torch_keywords.refuse("MultiHeadAttention", unknown)
+        torch_keywords.refuse("MultiHeadAttention", unknown, more)
         self.num_heads = num_heads
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        attention_inputs.check_sizes(self, embed_dim, qk_head_dim, v_head_dim)
+        attention_inputs.check_sizes(
+            self, embed_dim, qk_head_dim, v_head_dim, kdim=kdim, vdim=vdim, out_dim=out_dim
+        )
         self.method = method
         if rotary is not None and add_bias_kv:
             raise ValueError("MultiHeadAttention: add_bias_kv's key has no position to be rotated")
@@ -163,26 +173,27 @@ class MultiHeadAttention(Module):
         self.add_zero_attn = add_zero_attn
         self.pooling = _pooling(attention, self.p_q, self.p_k, dropout, scale)
         self.rotary = rotary
+        attention_inputs.check_rotary(rotary, self.p_q, self.p_k)
         equal = isinstance(self.pooling, DotProductAttention | GaussianAttention)
         if self.p_q != self.p_k and equal:
             raise ValueError(
                 f"MultiHeadAttention: qk_head_dim={qk_head_dim}: a dot product or a distance needs "
                 "equal widths for queries and keys; attention='additive' does not"
             )
-        self._make_parameters(bias, add_bias_kv)
+        self._make_parameters(init, bias, add_bias_kv)
 
-    def _make_parameters(self, bias: bool, add_bias_kv: bool) -> None:
-        h, g = self.num_heads, self.num_kv_heads
-        self.W_q = _xavier(h, self.p_q, self.d_q)
-        self.W_k = _xavier(g, self.p_k, self.d_k)
-        self.W_v = _xavier(g, self.p_v, self.d_v)
-        self.W_o = _xavier(self.p_o, h * self.p_v)
-        self.b_q = _zeros(h, self.p_q) if bias else None
-        self.b_k = _zeros(g, self.p_k) if bias else None
-        self.b_v = _zeros(g, self.p_v) if bias else None
-        self.b_o = _zeros(self.p_o) if bias else None
-        self.bias_k = _normal(g, self.p_k) if add_bias_kv else None
-        self.bias_v = _normal(g, self.p_v) if add_bias_kv else None
+    def _make_parameters(self, init: str, bias: bool, add_bias_kv: bool) -> None:
+        h, g, bound = self.num_heads, self.num_kv_heads, initial.bounds(self, init)
+        self.W_q = initial.uniform(bound["q"], h, self.p_q, self.d_q)
+        self.W_k = initial.uniform(bound["k"], g, self.p_k, self.d_k)
+        self.W_v = initial.uniform(bound["v"], g, self.p_v, self.d_v)
+        self.W_o = initial.uniform(bound["o"], self.p_o, h * self.p_v)
+        self.b_q = initial.zeros(h, self.p_q) if bias else None
+        self.b_k = initial.zeros(g, self.p_k) if bias else None
+        self.b_v = initial.zeros(g, self.p_v) if bias else None
+        self.b_o = initial.zeros(self.p_o) if bias else None
+        self.bias_k = initial.normal(g, self.p_k) if add_bias_kv else None
+        self.bias_v = initial.normal(g, self.p_v) if add_bias_kv else None
 
     @property
     def method(self) -> str:
@@ -202,7 +213,7 @@ class MultiHeadAttention(Module):
         query: Tensor,
         key: Tensor | None = None,
         value: Tensor | None = None,
-        *,
+        *more: Any,
         mask: Tensor | None = None,
         is_causal: bool = False,
         need_weights: bool = False,
@@ -225,7 +236,8 @@ class MultiHeadAttention(Module):
             ``(N, L, S)``, or four dimensions that broadcast to ``(N, h, L, S)``. With a cache,
             S counts the remembered keys too.
         is_causal : bool, default False
-            Query i sees keys 0 … i; with a cache, all remembered ones besides.
+            Query i sees keys 0 … i; with a cache, all remembered ones besides. Where the queries
+            are the last L of S keys, say ``mask=masks.causal(L, S, offset=S - L)``.
         need_weights : bool, default False
             Return every head's weights too.
         head_mask : Tensor or array_like, optional
@@ -254,10 +266,11 @@ class MultiHeadAttention(Module):
         Warns
         -----
         UserWarning
-            A floating mask holds only zeros and ones: it is added all the same.
+            A floating mask holds only zeros and ones: it is added all the same. Or a boolean one
+            shows every query only what comes after it, as PyTorch's causal mask does here.
         """
-        if unknown:
-            torch_keywords.refuse("MultiHeadAttention", unknown)
+        if unknown or more:
+            torch_keywords.refuse("MultiHeadAttention", unknown, more)
         pooled, weights, batched = self._pool(
             query, key, value, mask, is_causal, need_weights, head_mask, cache
         )
@@ -324,6 +337,7 @@ class MultiHeadAttention(Module):
         """Pool in every head: (N, h, L, p_v), or a list of h tensors (N, L, p_v); weights."""
         key = query if key is None else key
         value = key if value is None else value
+        attention_inputs.check_call(is_causal, cache)
         attention_inputs.check_inputs(self, query, key, value)
         batched = query.ndim == 3
         if not batched:
@@ -360,10 +374,9 @@ class MultiHeadAttention(Module):
         v = self._heads(values, self.bias_v)  # (N, h, S, p_v)
         if self.rotary is not None:
             q, k = self.rotary(q, call.past), self.rotary(k)
-        result = self.pooling(
-            q, k, v, mask=call.mask, is_causal=call.is_causal, need_weights=call.need_weights
+        pooled, weights = attention_inputs.pooled_by(
+            self.pooling, call.need_weights, q, k, v, mask=call.mask, is_causal=call.is_causal
         )
-        pooled, weights = result if call.need_weights else (result, None)
         if call.gates is not None:
             pooled = pooled * call.gates
         return pooled, weights
@@ -431,25 +444,16 @@ def _together(x: Tensor, weight: Parameter, bias: Parameter | None) -> Any:
     )
 
 
-def _xavier(*shape: int) -> Parameter:
-    """Uniform within ±√(6 / (fan in + fan out)), of one head's own matrix (Glorot, Bengio 2010)."""
-    bound = math.sqrt(6 / (shape[-1] + shape[-2]))
-    return Parameter(ops.generator().uniform(-bound, bound, shape).astype(np.float32))
-
-
-def _zeros(*shape: int) -> Parameter:
-    return Parameter(np.zeros(shape, np.float32))
-
-
-def _normal(*shape: int) -> Parameter:
-    """Xavier-normal as in PyTorch: of a row of all heads' features, whose fans are its width."""
-    deviation = math.sqrt(2 / (2 * math.prod(shape)))
-    return Parameter(ops.generator().normal(0.0, deviation, shape).astype(np.float32))
-
-
 def _pooling(
     attention: str | Module, p_q: int, p_k: int, dropout: float, scale: float | None
 ) -> Module:
+    if isinstance(attention, Module) and dropout:
+        raise ValueError(
+            f"MultiHeadAttention: dropout={dropout} belongs to the poolings made here; give it to "
+            f"yours, {type(attention).__name__}"
+        )
+    if scale is not None:
+        expect_number(scale, "MultiHeadAttention: scale")
     if scale is not None and attention != "dot":
         raise ValueError(
             f"MultiHeadAttention: scale={scale} belongs to attention='dot'; a pooling of another "
@@ -464,6 +468,6 @@ def _pooling(
     if attention == "gaussian":
         return GaussianAttention(dropout, width=p_q**0.25, learn_width=True)
     raise ValueError(
-        f"MultiHeadAttention: attention is {attention!r}; it can be 'dot', 'additive', 'gaussian' "
-        "or a module"
+        f"MultiHeadAttention: attention is {attention!r:.80}; it can be 'dot', 'additive', "
+        "'gaussian' or a module: an instance, for example of a subclass of AttentionPooling"
     )

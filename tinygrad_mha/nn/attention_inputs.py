@@ -10,7 +10,7 @@ from .. import ops
 from ..engine import Tensor
 from . import masks
 from .cache import KeyValueCache
-from .checks import expect_array
+from .checks import expect_array, expect_size
 
 if TYPE_CHECKING:
     from .attention import MultiHeadAttention
@@ -28,13 +28,24 @@ class Call(NamedTuple):
 
 
 def check_sizes(
-    mha: MultiHeadAttention, embed_dim: int, qk_head_dim: Any, v_head_dim: int | None
+    mha: MultiHeadAttention, embed_dim: int, qk_head_dim: Any, v_head_dim: int | None, **more: Any
 ) -> None:
-    """Raise what the module says of sizes that do not fit."""
+    """Raise what the module says of sizes that do not fit; those of `more` may be None."""
     h, g = mha.num_heads, mha.num_kv_heads
-    for name, size in (("embed_dim", embed_dim), ("num_heads", h), ("num_kv_heads", g)):
-        if size < 1:
-            raise ValueError(f"MultiHeadAttention: {name} is {size}, expected at least 1")
+    sizes = {"embed_dim": embed_dim, "num_heads": h, "num_kv_heads": g}
+    given = {"v_head_dim": v_head_dim, **more}
+    if isinstance(qk_head_dim, tuple):
+        if len(qk_head_dim) != 2:
+            raise ValueError(
+                f"MultiHeadAttention: qk_head_dim is {qk_head_dim}, expected one width, or two, "
+                "those of queries and of keys"
+            )
+        given |= {"qk_head_dim[0]": qk_head_dim[0], "qk_head_dim[1]": qk_head_dim[1]}
+    else:
+        given["qk_head_dim"] = qk_head_dim
+    sizes |= {name: size for name, size in given.items() if size is not None}
+    for name, size in sizes.items():
+        expect_size(size, f"MultiHeadAttention: {name}")
     if embed_dim % h and (qk_head_dim is None or v_head_dim is None):
         raise ValueError(
             f"MultiHeadAttention: embed_dim={embed_dim} does not split into "
@@ -44,6 +55,22 @@ def check_sizes(
         raise ValueError(
             f"MultiHeadAttention: num_kv_heads={g} does not divide num_heads={h}; each key and "
             "value head serves the same number of heads"
+        )
+
+
+def check_rotary(rotary: Any, p_q: int, p_k: int) -> None:
+    """Raise what the module says of rotations that do not fit its heads."""
+    if rotary is None:
+        return
+    if not callable(rotary):
+        raise TypeError(
+            f"MultiHeadAttention: rotary is {rotary!r:.60}, expected RotaryPositions({p_q})"
+        )
+    width = getattr(rotary, "head_dim", p_q)
+    if not width == p_q == p_k:
+        raise ValueError(
+            f"MultiHeadAttention: rotary turns heads of width {width}, but a head's queries are "
+            f"{p_q} wide and its keys {p_k} (qk_head_dim); they must be equal"
         )
 
 
@@ -67,9 +94,11 @@ def check_inputs(mha: MultiHeadAttention, query: Tensor, key: Tensor, value: Ten
                 f"as the query has, {query.shape}"
             )
         if x.dtype != mha.W_q.dtype:
+            tensor = isinstance(x, Tensor)
+            cast = _cast_to(mha.W_q.dtype) if tensor else f"astype({mha.W_q.dtype.name!r})"
             raise TypeError(
                 f"MultiHeadAttention: {name} has dtype {x.dtype} and shape {x.shape}, but the "
-                f"parameters are {mha.W_q.dtype}; say {name}.{_cast_to(mha.W_q.dtype)}"
+                f"parameters are {mha.W_q.dtype}; say {name}.{cast}"
                 + (", or mha.double()" if x.dtype == np.float64 else "")
             )
     if key.shape[:-1] != value.shape[:-1]:
@@ -107,11 +136,49 @@ def brought_mask(
     return mask, is_causal
 
 
+def check_call(is_causal: Any, cache: Any) -> None:
+    """Raise what the module says of what is passed in the place of something else."""
+    if not isinstance(is_causal, bool | np.bool_):
+        raise TypeError(
+            f"MultiHeadAttention: is_causal is a {type(is_causal).__name__}, expected True or "
+            "False; a mask of your own goes into mask="
+        )
+    if cache is not None and not isinstance(cache, KeyValueCache):
+        raise TypeError(
+            f"MultiHeadAttention: cache is a {type(cache).__name__}, expected a KeyValueCache: "
+            "one per layer"
+        )
+
+
+def pooled_by(pooling: Any, need_weights: bool, *inputs: Tensor, **how: Any) -> tuple[Any, Any]:
+    """Call a pooling, and check that a user's own returns what it has to: output and weights."""
+    found = pooling(*inputs, need_weights=need_weights, **how)
+    if need_weights and not (isinstance(found, tuple) and len(found) == 2):
+        raise TypeError(
+            f"MultiHeadAttention: {type(pooling).__name__} returned a {type(found).__name__} under "
+            "need_weights=True, expected a tuple, (output, weights)"
+        )
+    out, weights = found if need_weights else (found, None)
+    query, _, value = inputs
+    expected = (*query.shape[:-1], value.shape[-1])
+    if out.shape != expected:
+        raise ValueError(
+            f"MultiHeadAttention: {type(pooling).__name__} returned a tensor of shape {out.shape}, "
+            f"expected {expected}: for each query a sum of the values {value.shape}"
+        )
+    return out, weights
+
+
 def brought_gates(mha: MultiHeadAttention, head_mask: Any, n: int) -> Tensor | None:
     """Gates (h,) or (N, h) as (1, h, 1, 1) or (N, h, 1, 1)."""
     if head_mask is None:
         return None
-    gates = head_mask if isinstance(head_mask, Tensor) else Tensor(np.asarray(head_mask))
+    try:
+        gates = head_mask if isinstance(head_mask, Tensor) else Tensor(np.asarray(head_mask))
+    except TypeError:
+        raise TypeError(
+            f"MultiHeadAttention: head_mask is {head_mask!r:.60}, expected a tensor of numbers"
+        ) from None
     h, dtype = mha.num_heads, mha.W_o.dtype
     if gates.shape not in ((h,), (n, h)):
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..engine import Tensor
+from . import torch_keywords
 from .attention import MultiHeadAttention
 from .cache import KeyValueCache
 from .layers import Dropout, LayerNorm, Linear
@@ -36,9 +37,7 @@ class _Layer(Module):
                 f"of {sorted(ACTIVATIONS)}"
             )
         self.activation, self.norm_first = activation, norm_first
-        self.self_attn = MultiHeadAttention(
-            d_model, nhead, attention=attention, dropout=dropout, bias=bias
-        )
+        self.self_attn = _attention(d_model, nhead, attention, dropout, bias)
         self.linear1 = Linear(d_model, dim_feedforward, bias)
         self.linear2 = Linear(dim_feedforward, d_model, bias)
         self.dropout = Dropout(dropout)
@@ -55,6 +54,14 @@ class _Layer(Module):
             return x + self.dropout(part(norm(x)))
         y: Tensor = norm(x + self.dropout(part(x)))
         return y
+
+
+def _attention(
+    d_model: int, nhead: int, attention: str | Module, dropout: float, bias: bool
+) -> MultiHeadAttention:
+    """Make one of the layer's attentions; a pooling of the user's own has its own dropout."""
+    of_weights = 0.0 if isinstance(attention, Module) else dropout
+    return MultiHeadAttention(d_model, nhead, attention=attention, dropout=of_weights, bias=bias)
 
 
 def _attend(part: MultiHeadAttention, kept: list[Tensor] | None, *args: Any, **how: Any) -> Any:
@@ -79,7 +86,8 @@ class TransformerEncoderLayer(_Layer):
     dim_feedforward : int, default 2048
         Width between the two linear maps.
     dropout : float, default 0.1
-        On the weights, between the linear maps, and on what each part adds.
+        On the weights, between the linear maps, and on what each part adds; a pooling of your own
+        has its own for weights.
     activation : {"relu", "gelu"} or callable
         Between the linear maps.
     layer_norm_eps : float, default 1e-5
@@ -111,7 +119,9 @@ class TransformerEncoderLayer(_Layer):
         norm_first: bool = False,
         bias: bool = True,
         attention: str | Module = "dot",
+        **unknown: Any,
     ) -> None:
+        torch_keywords.refuse(type(self).__name__, unknown)
         super().__init__(
             d_model, nhead, dim_feedforward, dropout, activation, norm_first, bias, attention
         )
@@ -121,15 +131,24 @@ class TransformerEncoderLayer(_Layer):
     def forward(
         self,
         src: Tensor,
-        *,
+        *more: Any,
         mask: Tensor | None = None,
         is_causal: bool = False,
         need_weights: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Map ``(N, S, d_model)`` to the same shape; `mask` as :class:`MultiHeadAttention`'s.
 
         With `need_weights`, return the weights ``(N, h, S, S)`` too.
+
+        Raises
+        ------
+        ValueError
+            A width or the mask does not fit.
+        TypeError
+            An argument is PyTorch's: the message says what it is called here.
         """
+        torch_keywords.refuse("TransformerEncoderLayer", unknown, more)
         kept: list[Tensor] | None = [] if need_weights else None
 
         def attend(x: Tensor) -> Any:
@@ -172,13 +191,13 @@ class TransformerDecoderLayer(_Layer):
         norm_first: bool = False,
         bias: bool = True,
         attention: str | Module = "dot",
+        **unknown: Any,
     ) -> None:
+        torch_keywords.refuse(type(self).__name__, unknown)
         super().__init__(
             d_model, nhead, dim_feedforward, dropout, activation, norm_first, bias, attention
         )
-        self.multihead_attn = MultiHeadAttention(
-            d_model, nhead, attention=attention, dropout=dropout, bias=bias
-        )
+        self.multihead_attn = _attention(d_model, nhead, attention, dropout, bias)
         self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
@@ -187,13 +206,14 @@ class TransformerDecoderLayer(_Layer):
         self,
         tgt: Tensor,
         memory: Tensor,
-        *,
+        *more: Any,
         tgt_mask: Tensor | None = None,
         memory_mask: Tensor | None = None,
         tgt_is_causal: bool = False,
         cache: KeyValueCache | None = None,
         memory_cache: KeyValueCache | None = None,
         need_weights: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Map ``(N, T, d_model)`` to the same shape.
 
@@ -214,7 +234,15 @@ class TransformerDecoderLayer(_Layer):
         need_weights : bool, default False
             Return ``(y, weights, memory_weights)``: those of the self-attention, ``(N, h, T, T)``,
             and those on the memory, ``(N, h, T, S)``.
+
+        Raises
+        ------
+        ValueError
+            A width or a mask does not fit.
+        TypeError
+            An argument is PyTorch's: the message says what it is called here.
         """
+        torch_keywords.refuse("TransformerDecoderLayer", unknown, more)
         kept: list[Tensor] | None = [] if need_weights else None
 
         def attend(x: Tensor) -> Any:

@@ -86,11 +86,17 @@ class KeyValueCache:
         Raises
         ------
         ValueError
-            The batch size or a width is not that of what is remembered.
+            There are not three axes, or the batch size or a width is not that of what is
+            remembered.
         TypeError
             The dtype is not.
         """
         for name, old, new in (("keys", self.keys, keys), ("values", self.values, values)):
+            if new.ndim != 3:
+                raise ValueError(
+                    f"KeyValueCache: {name} have shape {new.shape}, expected (N, T, width), all "
+                    "heads side by side"
+                )
             if old is not None and (old.shape[0], old.shape[2]) != (new.shape[0], new.shape[2]):
                 raise ValueError(
                     f"KeyValueCache: {name} have shape {new.shape}, but those remembered "

@@ -11,7 +11,8 @@ from ..engine import Tensor, no_grad
 from . import masks
 from .blocks import TransformerDecoderLayer, TransformerEncoderLayer
 from .cache import KeyValueCache
-from .generation import sample
+from .checks import expect_array, expect_caches, expect_size
+from .generation import evaluating, sample, token_list
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module, ModuleList
 from .positions import SinusoidalPositions
@@ -60,6 +61,11 @@ class EncoderDecoder(Module):
         attention: str = "dot",
     ) -> None:
         super().__init__()
+        expect_size(source_vocab, "EncoderDecoder: source_vocab")
+        expect_size(target_vocab, "EncoderDecoder: target_vocab")
+        expect_size(num_layers, "EncoderDecoder: num_layers", 0)
+        if dim_feedforward is not None:
+            expect_size(dim_feedforward, "EncoderDecoder: dim_feedforward")
         self.embed_dim = embed_dim
         options: dict[str, Any] = {
             "dim_feedforward": dim_feedforward or 4 * embed_dim,
@@ -145,7 +151,21 @@ class EncoderDecoder(Module):
             ``(N, T, target_vocab)``.
         weights, memory_weights : list of Tensor
             ``(N, h, T, T)`` and ``(N, h, T, S)`` per layer; only if `need_weights`.
+
+        Raises
+        ------
+        ValueError
+            `target` has another shape, or `cache` does not fit the layers.
+        TypeError
+            `cache` is not from :meth:`make_cache`.
         """
+        expect_array(target, "EncoderDecoder: target")
+        expect_caches(cache, "EncoderDecoder", len(self.decoder), tuple)
+        if target.ndim != 2 or target.shape[0] != memory.shape[0]:
+            raise ValueError(
+                f"EncoderDecoder: target has shape {target.shape}, expected (N, T) with N = "
+                f"{memory.shape[0]}, as many items as were read: {memory.shape}"
+            )
         kept: tuple[list[Tensor], list[Tensor]] = [], []
         x = self._embed(self.target, target, len(cache[0][0]) if cache else 0)
         for i, layer in enumerate(self.decoder):
@@ -205,7 +225,7 @@ class EncoderDecoder(Module):
         top_p: float | None = None,
         seed: int | None = None,
     ) -> np.ndarray:
-        """Write what follows from one sequence.
+        """Write what follows from one sequence; nothing is dropped meanwhile.
 
         Parameters
         ----------
@@ -224,12 +244,22 @@ class EncoderDecoder(Module):
         -------
         ndarray
             Up to ``(1 + count,)``, with `begin`, and with `end` where it came.
+
+        Raises
+        ------
+        TypeError
+            `source` is not one sequence of whole numbers.
+        ValueError
+            It is empty, or an option is out of range.
         """
+        read = token_list(source, "generate: source")
+        expect_size(begin, "generate: begin", 0)
+        expect_size(count, "generate: count", 0)
         rng = None if seed is None else np.random.default_rng(seed)
         cache = self.make_cache()
         written = [begin]
-        with no_grad():
-            memory = self.encode(Tensor(np.asarray(source)[None]))
+        with no_grad(), evaluating(self):
+            memory = self.encode(Tensor(np.array([read], np.int64)))
             while len(written) <= count and (len(written) == 1 or written[-1] != end):
                 logits = self.decode(Tensor(np.array([written[-1:]])), memory, cache=cache)
                 written.append(
@@ -249,6 +279,7 @@ class EncoderDecoder(Module):
         return self.drop(self.positions(x, offset))
 
     def _memory_mask(self, source: Tensor, lengths: Any) -> Tensor | None:
+        expect_array(source, "EncoderDecoder: source")
         if source.ndim != 2:
             raise ValueError(f"EncoderDecoder: source has shape {source.shape}, expected (N, S)")
         if lengths is None:

@@ -7,6 +7,7 @@ from typing import Any
 from .. import ops
 from ..engine.inplace import apply_
 from ..ops import (
+    additive_attention,
     additive_scores,
     attention,
     attention_weights,
@@ -126,6 +127,7 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
 
 __all__ = [
+    "additive_attention",
     "additive_scores",
     "attention",
     "attention_weights",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import ops
 from ..engine import Tensor, no_grad
+from ..engine.op import plain
+from .checks import expect_size
 
 if TYPE_CHECKING:
+    from .module import Module
     from .transformer import GPT
 
 
@@ -45,7 +50,7 @@ def sample(
     Raises
     ------
     ValueError
-        An option is out of range.
+        An option is out of range, or the logits hold nan or nothing but −inf.
 
     Examples
     --------
@@ -59,10 +64,15 @@ def sample(
     scores = np.asarray(logits.data if isinstance(logits, Tensor) else logits, np.float64)
     if scores.ndim != 1 or not scores.size:
         raise ValueError(f"sample: logits has shape {scores.shape}, expected (V,) with V ≥ 1")
-    if temperature == 0:
+    if np.isnan(scores).any() or scores.max() == -np.inf:
+        raise ValueError(
+            "sample: logits hold nan, or nothing but −inf: no token is likelier than another"
+        )
+    if temperature == 0 or scores.max() == np.inf:
         return int(scores.argmax())
     order = np.argsort(-scores, kind="stable")[:top_k]  # the likeliest first
-    p = np.exp((scores[order] - scores[order[0]]) / temperature)
+    with np.errstate(over="ignore"):  # −inf, at temperatures near 0: never drawn
+        p = np.exp((scores[order] - scores[order[0]]) / temperature)
     p /= p.sum()
     if top_p is not None:
         # keep those before which less than top_p has been gathered: always the first
@@ -87,7 +97,7 @@ def generate(
     Parameters
     ----------
     model : GPT
-        In evaluation mode.
+        One in training mode is in evaluation mode meanwhile: nothing is dropped.
     tokens : array_like of int
         ``(T,)``, at least one.
     count : int
@@ -107,6 +117,8 @@ def generate(
 
     Raises
     ------
+    TypeError
+        `tokens` is not one sequence of whole numbers.
     ValueError
         There is no token to begin with, or an option is out of range.
 
@@ -118,12 +130,11 @@ def generate(
     6
     """
     _check(temperature, top_k, top_p)
-    sequence = [int(t) for t in tokens]
-    if not sequence:
-        raise ValueError("generate: tokens is empty; there must be one to begin with")
+    expect_size(count, "generate: count", 0)
+    sequence = token_list(tokens, "generate: tokens")
     rng = None if seed is None else np.random.default_rng(seed)
     cache = model.make_cache() if use_cache else None
-    with no_grad():
+    with no_grad(), evaluating(model):
         for _ in range(count):
             if cache is not None and len(sequence) > model.context:
                 cache = None
@@ -135,10 +146,43 @@ def generate(
     return np.array(sequence)
 
 
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back into its own afterwards."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def token_list(tokens: Any, name: str) -> list[int]:
+    """Bring one sequence of tokens to a list, and refuse what is none.
+
+    Raises
+    ------
+    TypeError
+        It is not one sequence of whole numbers.
+    ValueError
+        It is empty.
+    """
+    found = np.asarray(plain(tokens))
+    if found.ndim == 1 and not found.size:
+        raise ValueError(f"{name} is empty; there must be one to begin with")
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} has shape {found.shape} and dtype {found.dtype}, expected whole numbers of "
+            "shape (T,): one sequence, of which each token is a number"
+        )
+    return [int(t) for t in found]
+
+
 def _check(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not temperature >= 0:
-        raise ValueError(f"temperature is {temperature}, expected 0 or more")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k}, expected at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}, expected a number above 0, up to 1")
+    if not isinstance(temperature, int | float | np.number) or not temperature >= 0:
+        raise ValueError(f"temperature is {temperature!r}, expected 0 or more")
+    if top_k is not None:
+        expect_size(top_k, "top_k")
+    if top_p is not None and not (isinstance(top_p, int | float | np.number) and 0 < top_p <= 1):
+        raise ValueError(f"top_p is {top_p!r}, expected a number above 0, up to 1")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import ops
 from ..engine import Tensor
-from .attention_inputs import Call, appended
+from .attention_inputs import Call, appended, pooled_by
 from .module import Parameter
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ def pool_each(
         q, k = ops.linear(query, mha.W_q[i], _part(mha.b_q, i)), keys[j]
         if mha.rotary is not None:
             q, k = mha.rotary(q, call.past), mha.rotary(k)
-        h_i = mha.pooling(
+        h_i, alpha = pooled_by(
+            mha.pooling,
+            call.need_weights,
             q,
             k,
             values[j],
             mask=_of_head(call.mask, i),
             is_causal=call.is_causal,
-            need_weights=call.need_weights,
         )
         if call.need_weights:
-            h_i, alpha = h_i
             weights.append(alpha.unsqueeze(1))  # (N, L, S) -> (N, 1, L, S)
         pooled.append(h_i if call.gates is None else h_i * _of_head(call.gates, i))
     return pooled, ops.cat(weights, dim=1) if call.need_weights else None

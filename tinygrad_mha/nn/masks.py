@@ -11,6 +11,7 @@ import numpy as np
 from .. import ops
 from ..engine import Tensor
 from ..engine.op import plain
+from .checks import expect_size
 
 Shape = tuple[int, ...]
 
@@ -33,6 +34,13 @@ def causal(length: int, keys: int | None = None, offset: int = 0) -> Tensor:
     Tensor
         Boolean ``(L, S)``.
 
+    Raises
+    ------
+    TypeError
+        A size is no whole number.
+    ValueError
+        It is below 0.
+
     Examples
     --------
     >>> from tinygrad_mha.nn import masks
@@ -40,7 +48,10 @@ def causal(length: int, keys: int | None = None, offset: int = 0) -> Tensor:
     tensor([[ True,  True, False],
             [ True,  True,  True]])
     """
-    return Tensor(np.tri(length, length if keys is None else keys, offset, dtype=bool))
+    keys = length if keys is None else keys
+    expect_size(length, "causal: length", 0)
+    expect_size(keys, "causal: keys", 0)
+    return Tensor(np.tri(length, keys, offset, dtype=bool))
 
 
 def padding(lengths: Any, keys: int) -> Tensor:
@@ -61,7 +72,7 @@ def padding(lengths: Any, keys: int) -> Tensor:
     Raises
     ------
     TypeError
-        `lengths` are not integers.
+        `lengths` are not integers, or `keys` is none.
     ValueError
         `lengths` has another number of axes, or a length is not within 0 … S.
 
@@ -73,6 +84,7 @@ def padding(lengths: Any, keys: int) -> Tensor:
     <BLANKLINE>
             [[ True,  True,  True]]])
     """
+    expect_size(keys, "padding: keys", 0)
     counts = np.asarray(plain(lengths))
     if counts.size and counts.dtype.kind not in "iu":
         raise TypeError(f"padding: lengths has dtype {counts.dtype}, expected integers")
@@ -196,19 +208,27 @@ def from_attn_mask(mask: Any, num_heads: int | None = None) -> Tensor:
     return split
 
 
-def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+def both(a: Any, b: Any) -> Tensor | None:
     """Allow what both masks allow, and add what either adds.
 
     Parameters
     ----------
-    a, b : Tensor or None
-        Boolean, True = may attend; or floating, added to the scores. Shapes that broadcast,
-        or of which one is ``(N, L, S)`` beside ``(L, S)``. None allows everything.
+    a, b : Tensor, array_like or None
+        Boolean, True = may attend; or floating, added to the scores: ``(L, S)``, ``(N, L, S)`` or
+        ``(N, h, L, S)``, or what broadcasts to it. Three axes beside four stand for all heads.
+        None allows everything.
 
     Returns
     -------
     Tensor or None
         Boolean if both are; floating, with −∞ where a key is forbidden, otherwise.
+
+    Raises
+    ------
+    TypeError
+        A mask is of integers.
+    ValueError
+        The shapes do not fit together.
 
     Examples
     --------
@@ -219,14 +239,45 @@ def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     """
     if a is None or b is None:
         return b if a is None else a
+    a, b = _of_bools_or_floats(a, "both: a"), _of_bools_or_floats(b, "both: b")
+    shapes = a.shape, b.shape
+    if {a.ndim, b.ndim} == {3, 4}:  # (N, L, S) beside (N, h, L, S): its N is no h
+        a, b = (m.unsqueeze(1) if m.ndim == 3 else m for m in (a, b))
+    try:
+        np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        raise ValueError(
+            f"both: a has shape {shapes[0]} and b {shapes[1]}, which do not fit together; masks "
+            "are (L, S), (N, L, S) or (N, h, L, S), and an axis of 1 stands for all"
+        ) from None
     if a.dtype.kind == "f" and b.dtype.kind == "f":
-        return a + b
+        added: Tensor = a + b
+        return added
     if a.dtype.kind == "f":
         a, b = b, a
     if b.dtype.kind == "b":
         return Tensor(a.data & b.data)
-    added: Tensor = ops.where(a, b, b.dtype.type(-np.inf))
-    return added
+    forbidden: Tensor = ops.where(a, b, b.dtype.type(-np.inf))
+    return forbidden
+
+
+def _of_bools_or_floats(mask: Any, name: str) -> Tensor:
+    """Bring a mask to a tensor, and refuse what says neither 'may attend' nor 'add'."""
+    try:
+        given = mask if isinstance(mask, Tensor) else Tensor(np.asarray(mask))
+    except TypeError:  # of text, of complex numbers, of lists of several lengths
+        raise TypeError(
+            f"{name} is {mask!r:.60}, expected a tensor: bool with True = may attend, or floating, "
+            "which is added to the scores"
+        ) from None
+    if given.dtype.kind not in "bf":
+        raise TypeError(
+            f"{name} has dtype {given.dtype} and shape {given.shape}; {given.dtype} says neither "
+            "'may attend' nor 'add': pass a bool mask with True = may attend, for example "
+            "mask.bool(), or a float mask, which is added"
+            + ("; lengths become a mask by masks.padding(lengths, S)" if given.ndim == 1 else "")
+        )
+    return given
 
 
 def _of_torch(mask: Any, function: str) -> Tensor:
@@ -270,6 +321,8 @@ def four_dimensional(mask: Any, shape: Shape) -> Tensor:
     -----
     UserWarning
         A floating mask holds only zeros and ones: it looks as if it were to choose, but is added.
+        A boolean mask is the triangle of the keys after each query: PyTorch's causal mask, in
+        which True = ignore.
 
     Examples
     --------
@@ -277,12 +330,7 @@ def four_dimensional(mask: Any, shape: Shape) -> Tensor:
     >>> masks.four_dimensional(masks.causal(3), (2, 4, 3, 3)).shape
     (1, 1, 3, 3)
     """
-    mask = mask if isinstance(mask, Tensor) else Tensor(np.asarray(mask))
-    if mask.dtype.kind not in "bf":
-        raise TypeError(
-            f"mask: dtype {mask.dtype} says neither 'may attend' nor 'add'; pass a bool mask with "
-            "True = may attend, for example mask.bool(), or a float mask, which is added"
-        )
+    mask = _of_bools_or_floats(mask, "MultiHeadAttention: mask")
     n, _, length, keys = shape
     if not _fits(mask.shape, shape):
         raise ValueError(
@@ -294,6 +342,14 @@ def four_dimensional(mask: Any, shape: Shape) -> Tensor:
         warnings.warn(
             f"MultiHeadAttention: mask is {mask.dtype} and holds only zeros and ones; a floating "
             "mask is added to the scores. If 1 was to mean 'may attend', say mask.bool()",
+            UserWarning,
+            stacklevel=_level_of_the_caller(),
+        )
+    if mask.dtype.kind == "b" and _only_the_future(mask.data):
+        warnings.warn(
+            f"MultiHeadAttention: mask {mask.shape} lets every query see only the keys after it, "
+            "and the last one nothing: it looks like PyTorch's causal mask, in which True = "
+            "ignore. Here True = may attend: say is_causal=True, or masks.from_attn_mask(mask)",
             UserWarning,
             stacklevel=_level_of_the_caller(),
         )
@@ -328,6 +384,18 @@ def _only_zeros_and_ones(values: np.ndarray) -> bool:
     """Whether there is a 1, and nothing but ones and zeros."""
     # one look at the maximum settles it for masks that forbid by adding, 0 and -inf
     return bool(values.size and values.max() == 1 and ((values == 0) | (values == 1)).all())
+
+
+def _only_the_future(seen: np.ndarray) -> bool:
+    """Whether a boolean mask is the triangle above the diagonal: causality, the other way round."""
+    length, keys = seen.shape[-2:]
+    if length != keys or length < 3:  # of two, it may be meant
+        return False
+    # the first query's view settles it for all other masks
+    first = seen[..., 0, :]
+    if first[..., 0].any() or not first[..., 1:].all():
+        return False
+    return bool((seen == ~np.tri(length, dtype=bool)).all())
 
 
 def _level_of_the_caller() -> int:

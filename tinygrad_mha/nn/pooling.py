@@ -11,6 +11,9 @@ from .. import ops
 from ..engine import Tensor
 from ..engine.op import plain
 from ..ops.attention import check_keys
+from ..ops.fused_attention import new_seed, pooled
+from . import torch_keywords
+from .checks import expect_number, expect_size
 from .layers import Linear
 from .module import Module, Parameter
 
@@ -42,9 +45,9 @@ class AttentionPooling(Module):
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
-        if not 0.0 <= dropout <= 1.0:
+        if not (isinstance(dropout, int | float | np.number) and 0.0 <= dropout <= 1.0):
             raise ValueError(
-                f"{type(self).__name__}: dropout is {dropout}, expected a probability from 0 to 1"
+                f"{type(self).__name__}: dropout is {dropout!r}, expected a probability from 0 to 1"
             )
         self.dropout = dropout
 
@@ -57,10 +60,11 @@ class AttentionPooling(Module):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        *,
+        *more: Any,
         mask: Tensor | None = None,
         is_causal: bool = False,
         need_weights: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Pool the values.
 
@@ -92,10 +96,19 @@ class AttentionPooling(Module):
         ValueError
             Widths, lengths or the mask do not fit.
         TypeError
-            The mask is of integers.
+            The mask is of integers, or an argument is PyTorch's.
         """
-        check_keys(type(self).__name__, query, key, value)
-        weights = ops.attention_weights(self.scores(query, key), mask, is_causal)
+        name = type(self).__name__
+        torch_keywords.refuse(name, unknown, more)
+        check_keys(name, query, key, value)
+        scores = self.scores(query, key)
+        if scores.shape[-2:] != (query.shape[-2], key.shape[-2]):
+            raise ValueError(
+                f"{name}.scores returned a tensor of shape {scores.shape} for query {query.shape} "
+                f"and key {key.shape}; expected (..., L, S), one row per query and one column per "
+                f"key: (..., {query.shape[-2]}, {key.shape[-2]})"
+            )
+        weights = ops.attention_weights(scores, mask, is_causal)
         out = ops.dropout(weights, self.dropout, self.training) @ value
         return (out, weights) if need_weights else out
 
@@ -120,6 +133,8 @@ class DotProductAttention(AttentionPooling):
 
     def __init__(self, dropout: float = 0.0, scale: float | None = None) -> None:
         super().__init__(dropout)
+        if scale is not None:
+            expect_number(scale, f"{type(self).__name__}: scale")
         self.scale = scale
 
     def forward(
@@ -127,16 +142,23 @@ class DotProductAttention(AttentionPooling):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        *,
+        *more: Any,
         mask: Tensor | None = None,
         is_causal: bool = False,
         need_weights: bool = False,
+        **unknown: Any,
     ) -> Any:
         """Pool the values; see :meth:`AttentionPooling.forward`.
 
         In one operation, without a matrix of weights in memory; with `need_weights`, they are
         another one's result.
         """
+        if unknown or more:
+            torch_keywords.refuse(type(self).__name__, unknown, more)
+        if type(self).scores is not DotProductAttention.scores:  # a subclass scores otherwise
+            return super().forward(
+                query, key, value, mask=mask, is_causal=is_causal, need_weights=need_weights
+            )
         out = ops.scaled_dot_product_attention(
             query, key, value, mask, self.dropout if self.training else 0.0, is_causal, self.scale
         )
@@ -182,10 +204,45 @@ class AdditiveAttention(AttentionPooling):
         self, query_dim: int, key_dim: int, num_hiddens: int, dropout: float = 0.0
     ) -> None:
         super().__init__(dropout)
+        sizes = {"query_dim": query_dim, "key_dim": key_dim, "num_hiddens": num_hiddens}
+        for name, size in sizes.items():
+            expect_size(size, f"AdditiveAttention: {name}")
         self.W_q = Linear(query_dim, num_hiddens, bias=False)
         self.W_k = Linear(key_dim, num_hiddens, bias=False)
         bound = 1 / math.sqrt(num_hiddens)
         self.w_v = Parameter(ops.generator().uniform(-bound, bound, num_hiddens).astype(np.float32))
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *more: Any,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        need_weights: bool = False,
+        **unknown: Any,
+    ) -> Any:
+        """Pool the values; see :meth:`AttentionPooling.forward`.
+
+        In one operation, in memory that grows with the length and not with its square; with
+        `need_weights` in steps, since the weights have to be there.
+        """
+        name = type(self).__name__
+        if unknown or more:
+            torch_keywords.refuse(name, unknown, more)
+        if type(self).scores is not AdditiveAttention.scores:  # a subclass scores otherwise
+            return super().forward(
+                query, key, value, mask=mask, is_causal=is_causal, need_weights=need_weights
+            )
+        check_keys(name, query, key, value)
+        dropout = self.dropout if self.training else 0.0
+        seed = new_seed(dropout)
+        if not need_weights:
+            q, k = self.W_q(query), self.W_k(key)
+            return ops.additive_attention(q, k, self.w_v, value, mask, is_causal, dropout, seed)
+        weights = ops.attention_weights(self.scores(query, key), mask, is_causal)
+        return pooled(weights, value, dropout, seed), weights
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Score ``(..., L, p_q)`` against ``(..., S, p_k)``: ``(..., L, S)``."""
@@ -233,6 +290,7 @@ class GaussianAttention(AttentionPooling):
         self, dropout: float = 0.0, *, width: float = 1.0, learn_width: bool = False
     ) -> None:
         super().__init__(dropout)
+        expect_number(width, "GaussianAttention: width")
         if not width > 0:
             raise ValueError(f"GaussianAttention: width is {width}, expected a positive number")
         self.w: Tensor | float = Parameter(np.float32(1 / width)) if learn_width else 1 / width

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import ops
 from ..engine import Tensor
+from .checks import expect_array, expect_number, expect_size
 from .module import Module, Parameter
 
 
@@ -33,11 +36,22 @@ class LearnedPositions(Module):
 
     def __init__(self, context: int, embed_dim: int) -> None:
         super().__init__()
+        expect_size(context, "LearnedPositions: context")
+        expect_size(embed_dim, "LearnedPositions: embed_dim")
         self.context = context
         self.weight = Parameter(ops.randn(context, embed_dim))
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
-        """Add to ``(..., T, d)`` the rows of the positions offset … offset + T − 1."""
+        """Add to ``(..., T, d)`` the rows of the positions offset … offset + T − 1.
+
+        Raises
+        ------
+        ValueError
+            x has another width, or there are not so many positions.
+        TypeError
+            x is not of floating numbers.
+        """
+        _expect_rows(self, x, self.weight.shape[1], offset)
         end = offset + x.shape[-2]
         if end > self.context:
             raise ValueError(
@@ -71,12 +85,21 @@ class SinusoidalPositions(Module):
 
     def __init__(self, embed_dim: int, base: float = 10_000.0) -> None:
         super().__init__()
-        if embed_dim < 1:
-            raise ValueError(f"SinusoidalPositions: embed_dim is {embed_dim}, expected at least 1")
+        expect_size(embed_dim, "SinusoidalPositions: embed_dim")
+        _expect_base(self, base)
         self.embed_dim, self.base = embed_dim, base
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
-        """Add to ``(..., T, d)`` the waves at the positions offset … offset + T − 1."""
+        """Add to ``(..., T, d)`` the waves at the positions offset … offset + T − 1.
+
+        Raises
+        ------
+        ValueError
+            x has another width, or the offset is below 0.
+        TypeError
+            x is not of floating numbers.
+        """
+        _expect_rows(self, x, self.embed_dim, offset)
         length = x.shape[-2]
         angles = _angles(length, -(-self.embed_dim // 2), self.embed_dim, self.base, offset)
         waves = np.empty((length, self.embed_dim))
@@ -120,18 +143,27 @@ class RotaryPositions(Module):
 
     def __init__(self, head_dim: int, base: float = 10_000.0) -> None:
         super().__init__()
-        if head_dim < 2 or head_dim % 2:
+        expect_size(head_dim, "RotaryPositions: head_dim")
+        if head_dim % 2:
             raise ValueError(
                 f"RotaryPositions: head_dim is {head_dim}, expected an even number: features are "
                 "rotated in pairs"
             )
+        _expect_base(self, base)
         self.head_dim, self.base = head_dim, base
 
     def forward(self, x: Tensor, offset: int = 0) -> Tensor:
-        """Rotate ``(..., T, p)``, at the positions offset … offset + T − 1."""
+        """Rotate ``(..., T, p)``, at the positions offset … offset + T − 1.
+
+        Raises
+        ------
+        ValueError
+            x has another width, or the offset is below 0.
+        TypeError
+            x is not of floating numbers.
+        """
         p = self.head_dim
-        if x.ndim < 2 or x.shape[-1] != p:
-            raise ValueError(f"RotaryPositions: x has shape {x.shape}, expected (..., T, {p})")
+        _expect_rows(self, x, p, offset)
         angles = _angles(x.shape[-2], p // 2, p, self.base, offset)
         cos, sin = np.tile(np.cos(angles), 2), np.tile(np.sin(angles), 2)  # (T, p)
         # (a, b) -> (−b, a) as a matrix: a product keeps the head axis in sight, where cutting
@@ -146,6 +178,24 @@ class RotaryPositions(Module):
     def extra_repr(self) -> str:
         """Sizes and options, for the printed form."""
         return f"{self.head_dim}"
+
+
+def _expect_rows(positions: Module, x: Any, width: int, offset: int) -> None:
+    """Refuse what has no rows of this width, and positions that there are not."""
+    name = type(positions).__name__
+    expect_array(x, f"{name}: x")
+    if x.ndim < 2 or x.shape[-1] != width:
+        raise ValueError(f"{name}: x has shape {x.shape}, expected (..., T, {width})")
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: x is {x.dtype}, expected floating numbers; say x.float()")
+    expect_size(offset, f"{name}: offset", 0)
+
+
+def _expect_base(positions: Module, base: float) -> None:
+    name = f"{type(positions).__name__}: base"
+    expect_number(base, name)
+    if base <= 0:
+        raise ValueError(f"{name} is {base}, expected a positive number")
 
 
 def _angles(length: int, count: int, width: int, base: float, offset: int) -> np.ndarray:

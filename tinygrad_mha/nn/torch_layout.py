@@ -111,13 +111,15 @@ def from_torch(
     Raises
     ------
     ValueError
-        A stack of rows does not split into three, or into h heads.
+        A stack of rows does not split into three, or into h heads; or a parameter stands there
+        under two names, as in a state with both layouts.
     """
     own = {name: np.asarray(plain(value)) for name, value in state.items()}
     h = module.num_heads if module is not None else num_heads
     if h is None:
         raise ValueError("from_torch: say num_heads; PyTorch's state does not tell it")
     found: dict[str, np.ndarray] = {}
+    _expect_each_once(own)
     _unstack(own, "in_proj_weight", "W", found)
     _unstack(own, "in_proj_bias", "b", found)
     for c in "qkv":
@@ -132,12 +134,23 @@ def from_torch(
     return {n: v if n in ("W_o", "b_o") else _by_head(n, v, h) for n, v in found.items()} | own
 
 
+def _expect_each_once(own: Mapping[str, np.ndarray]) -> None:
+    """Refuse a state in which one parameter stands under two names."""
+    for name, theirs in THEIRS.items():
+        given = [n for n in (*theirs, name) if n in own]
+        if len(given) > 1:
+            raise ValueError(
+                f"from_torch: {' and '.join(given)} are both there, and are the same parameter, "
+                f"{name}: leave one of them out"
+            )
+
+
 def _unstack(own: dict[str, np.ndarray], name: str, ours: str, found: dict[str, Any]) -> None:
     """Split queries', keys' and values' rows."""
     if name not in own:
         return
     rows = own.pop(name)
-    if rows.shape[0] % 3:
+    if not rows.ndim or rows.shape[0] % 3:
         raise ValueError(
             f"from_torch: {name} has shape {rows.shape}; its rows must be those of queries, keys "
             "and values, three equal parts"
@@ -147,10 +160,11 @@ def _unstack(own: dict[str, np.ndarray], name: str, ours: str, found: dict[str, 
 
 
 def _by_head(name: str, rows: np.ndarray, h: int) -> np.ndarray:
-    if rows.shape[0] % h:
+    if not rows.ndim or rows.shape[0] % h:
         theirs = " or ".join(THEIRS.get(name, (name,)))
+        count = rows.shape[0] if rows.ndim else "no"
         raise ValueError(
-            f"from_torch: {theirs} has {rows.shape[0]} rows for {name}, not a multiple of {h} heads"
+            f"from_torch: {theirs} has {count} rows for {name}, not a multiple of {h} heads"
         )
     return rows.reshape(h, rows.shape[0] // h, *rows.shape[1:])  # (h·p, ...) -> (h, p, ...)
 
@@ -215,7 +229,9 @@ def _check_expressible(module: MultiHeadAttention, layout: str, equal: bool) -> 
         ),
         "its output is not embed_dim wide": module.p_o != e,
         "heads share keys and values (num_kv_heads)": module.num_kv_heads != h,
-        "its pooling is not a dot product": not isinstance(module.pooling, DotProductAttention),
+        "its pooling is not a dot product": (
+            getattr(type(module.pooling), "scores", None) is not DotProductAttention.scores
+        ),
         "its scale is not 1/√p": getattr(module.pooling, "scale", None) is not None,
         "it rotates by positions": module.rotary is not None,
     }

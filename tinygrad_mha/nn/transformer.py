@@ -10,6 +10,7 @@ from .. import ops
 from ..engine import Tensor
 from .attention import MultiHeadAttention
 from .cache import KeyValueCache
+from .checks import expect_array, expect_caches, expect_size
 from .layers import GELU, Dropout, Embedding, LayerNorm, Linear
 from .module import Module, ModuleList, Sequential
 from .positions import LearnedPositions, RotaryPositions, SinusoidalPositions
@@ -28,7 +29,7 @@ class TransformerBlock(Module):
     attention : {"dot", "additive", "gaussian"} or Module
         The pooling.
     dropout : float, default 0
-        On the weights and on what each half adds.
+        On the weights and on what each half adds; a pooling of your own has its own for weights.
     norm_first : bool, default True
         Normalise what each half reads, rather than what it leaves.
     num_kv_heads : int, optional
@@ -61,7 +62,7 @@ class TransformerBlock(Module):
             embed_dim,
             num_heads,
             attention=attention,
-            dropout=dropout,
+            dropout=0.0 if isinstance(attention, Module) else dropout,
             num_kv_heads=num_kv_heads,
             rotary=rotary,
         )
@@ -151,6 +152,9 @@ class GPT(Module):
         num_kv_heads: int | None = None,
     ) -> None:
         super().__init__()
+        expect_size(vocab_size, "GPT: vocab_size")
+        expect_size(context, "GPT: context")
+        expect_size(num_layers, "GPT: num_layers", 0)
         self.vocab_size, self.context, self.num_heads = vocab_size, context, num_heads
         self.tokens = Embedding(vocab_size, embed_dim)
         self.positions = _positions(positions, context, embed_dim)
@@ -225,14 +229,13 @@ class GPT(Module):
         ValueError
             With those in the cache there are more tokens than `context`; or `cache` or `head_mask`
             does not fit the layers.
+        TypeError
+            `cache` is not from :meth:`make_cache`.
         IndexError
             A token is not one of `vocab_size`.
         """
-        if cache is not None and len(cache) != len(self.blocks):
-            raise ValueError(
-                f"GPT: cache has {len(cache)} layers, expected {len(self.blocks)}; make_cache() "
-                "makes one"
-            )
+        expect_array(tokens, "GPT: tokens")
+        expect_caches(cache, "GPT", len(self.blocks), KeyValueCache)
         past = len(cache[0]) if cache else 0
         if tokens.ndim != 2 or past + tokens.shape[1] > self.context:
             raise ValueError(

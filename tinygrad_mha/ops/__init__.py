@@ -3,6 +3,7 @@
 from ..engine.tensor import Tensor
 from . import inplace as _inplace  # noqa: F401  (it gives tensors their methods)
 from . import numpy_protocol, operators
+from .additive_attention import additive_attention
 from .attention import additive_scores, attention_weights, dot_scores
 from .counting import argwhere, bincount, bucketize, nonzero, one_hot, searchsorted, unique
 from .creation import (
@@ -250,6 +251,7 @@ __all__ = [
     "acosh",
     "add",
     "addbmm",
+    "additive_attention",
     "additive_scores",
     "addmm",
     "addmv",

@@ -11,6 +11,7 @@ from ..engine import Sample, Tensor, op
 from ..engine.messages import not_a_tensor
 from ..engine.op import Value, plain
 from .axes import Shape
+from .creation import astype
 from .elementwise import masked_fill, tanh
 from .linalg import matmul
 from .normalize import masked_softmax, softmax
@@ -290,6 +291,11 @@ def visible(
     return (allowed if seen is None else allowed & seen), masked_fill(mask, forbidden, 0.0)
 
 
+def of_dtype(bias: Value, dtype: np.dtype[Any]) -> Value:
+    """Convert what is added to the scores to their dtype; its gradient comes back in its own."""
+    return bias if bias.dtype == dtype else astype(bias, dtype)
+
+
 def check_mask(mask: Value, scores_shape: Shape) -> None:
     """Raise what :func:`visible` says it raises."""
     if mask.dtype.kind not in "bf":
@@ -343,6 +349,6 @@ def attention_weights(
     """
     seen, bias = visible(scores.shape, mask, is_causal)
     if bias is not None:
-        scores = scores + bias
+        scores = scores + of_dtype(bias, scores.dtype)
     weights: Tensor = softmax(scores) if seen is None else masked_softmax(scores, seen)
     return weights

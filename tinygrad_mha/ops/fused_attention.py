@@ -22,6 +22,7 @@ from .attention import (
     dot_scores,
     dot_scores_dkey,
     dot_scores_dquery,
+    of_dtype,
 )
 from .axes import Shape
 from .elementwise import masked_fill
@@ -32,8 +33,13 @@ from .reduce import sum
 from .shape import expand, reshape, sum_to, unsqueeze
 
 
-def _pooled_axis(
-    axis: int, which: int, shapes: list[Shape], out: Shape, params: dict[str, Any]
+def pooled_axis(
+    axis: int,
+    which: int,
+    shapes: list[Shape],
+    out: Shape,
+    params: dict[str, Any],
+    of_values: int = 2,
 ) -> int | None:
     """Batch axes align from the right; query rows stay, and so do the columns of values.
 
@@ -41,8 +47,8 @@ def _pooled_axis(
     """
     from_right = axis - len(shapes[which])
     if from_right == -1:
-        return len(out) - 1 if which == 2 and not params["dropout"] else None
-    if params["dropout"] or (from_right == -2 and which in (1, 2)):
+        return len(out) - 1 if which == of_values and not params["dropout"] else None
+    if params["dropout"] or (from_right == -2 and which in (1, of_values)):
         return None
     there = from_right + len(out)
     return there if out[there] == shapes[which][axis] else None
@@ -72,7 +78,7 @@ _some = np.array([[True, False, True, True, False], [False] * 5, [True] * 5])
         "not kept but computed again, block by block."
     ),
     symbol="attention",
-    axis=_pooled_axis,
+    axis=pooled_axis,
     inputs=4,
     extras=("lse",),
     method=False,
@@ -120,10 +126,11 @@ def attention(
     Raises
     ------
     ValueError
-        The shapes do not fit.
+        The shapes do not fit, or `dropout` is no probability.
     TypeError
         The dtypes differ or are not floating, or the mask is of integers.
     """
+    check_dropout(dropout)
     if mask is not None:
         check_mask(mask, check_keys("attention", query, key, value))
     seen, bias = two_kinds(mask, query.dtype)
@@ -150,7 +157,11 @@ def _weights(
     query: Value, key: Value, mask: Value | None, scale: float | None, is_causal: bool
 ) -> Value:
     """Compute the weights (..., L, S) again, in steps that have gradients of their own."""
-    scores = matmul(query, key.mT) * scale_of(scale, query)
+    return weights_of_scores(matmul(query, key.mT) * scale_of(scale, query), mask, is_causal)
+
+
+def weights_of_scores(scores: Value, mask: Value | None, is_causal: bool) -> Value:
+    """What :func:`attention_weights` computes, for rules: of arrays as of tensors."""
     seen = np.ones((1, 1), bool)
     if is_causal:
         seen = np.tri(*scores.shape[-2:], dtype=np.bool_)
@@ -159,7 +170,7 @@ def _weights(
     elif mask is not None:
         forbidden = np.isneginf(plain(mask))
         seen = seen & ~forbidden
-        scores = scores + masked_fill(mask, forbidden, 0.0)
+        scores = scores + of_dtype(masked_fill(mask, forbidden, 0.0), scores.dtype)
     return masked_softmax(scores, seen)
 
 
@@ -244,7 +255,7 @@ def dot_weights_in_steps(
     return attention_weights(dot_scores(query, key, scale_of(scale, query)), given, is_causal)
 
 
-def _dropped(x: Value, dropout: float, seed: int) -> Value:
+def dropped(x: Value, dropout: float, seed: int) -> Value:
     """Drop what the seed says of the weights, or of their gradients."""
     return scaled_mask(x, kernels.kept(x.shape, dropout, seed), dropout) if dropout else x
 
@@ -255,7 +266,7 @@ def _dscores(
 ) -> Value:  # fmt: skip
     """Gradient at the scores: w · (dw − Σ dy · y) with dw = dy · vᵀ, where not dropped."""
     weights = _weights(query, key, mask, scale, is_causal)
-    dw = _dropped(matmul(dy, value.mT), dropout, seed)
+    dw = dropped(matmul(dy, value.mT), dropout, seed)
     return weights * (dw - sum(dy * out, -1, True))
 
 
@@ -284,7 +295,7 @@ def attention_dvalue(
 ) -> Value:  # fmt: skip
     weights = _weights(query, key, mask, scale, is_causal)
     weights = expand(weights, (*dy.shape[:-2], *weights.shape[-2:]))
-    return sum_to(matmul(_dropped(weights, dropout, seed).mT, dy), value_shape)
+    return sum_to(matmul(dropped(weights, dropout, seed).mT, dy), value_shape)
 
 
 @attention.gradient("mask", "dm = w · (dy · vᵀ − Σ dy · y), summed where it was broadcast")
@@ -326,12 +337,16 @@ def attention_in_steps(
     query: Tensor, key: Tensor, value: Tensor, mask: Any, scale: float | None,
     is_causal: bool, dropout: float, seed: int,
 ) -> Tensor:  # fmt: skip
-    weights = dot_weights_in_steps(query, key, mask, scale, is_causal)
+    return pooled(dot_weights_in_steps(query, key, mask, scale, is_causal), value, dropout, seed)
+
+
+def pooled(weights: Tensor, value: Tensor, dropout: float, seed: int) -> Tensor:
+    """Drop what the seed says of the weights, and sum the values."""
     batch = np.broadcast_shapes(weights.shape[:-2], value.shape[:-2])
     if dropout and batch != weights.shape[:-2]:  # dropped apart for each of the values
         weights = expand(weights, (*batch, *weights.shape[-2:]))
-    pooled: Tensor = matmul(_dropped(weights, dropout, seed), value)
-    return pooled
+    out: Tensor = matmul(dropped(weights, dropout, seed), value)
+    return out
 
 
 def scaled_dot_product_attention(
@@ -394,6 +409,12 @@ def scaled_dot_product_attention(
     return pooled
 
 
+def check_dropout(dropout: float, name: str = "dropout") -> None:
+    """Refuse what is no probability."""
+    if not 0.0 <= dropout <= 1.0:
+        raise ValueError(f"{name} is {dropout}, expected a probability from 0 to 1")
+
+
 def new_seed(dropout: float) -> int:
     """Draw what decides which weights are dropped; 0, without drawing, where none is.
 
@@ -402,8 +423,7 @@ def new_seed(dropout: float) -> int:
     ValueError
         `dropout` is not a probability.
     """
-    if not 0.0 <= dropout <= 1.0:
-        raise ValueError(f"dropout_p is {dropout}, expected a probability from 0 to 1")
+    check_dropout(dropout, "dropout_p")
     return int(generator().integers(2**63)) if dropout else 0
 
 

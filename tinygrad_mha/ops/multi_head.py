@@ -21,6 +21,7 @@ from .fused_attention import (
     attention_dquery,
     attention_dvalue,
     attention_in_steps,
+    check_dropout,
     dot_weights,
     dot_weights_dkey,
     dot_weights_dmask,
@@ -96,7 +97,8 @@ def self_attention(
     Raises
     ------
     ValueError
-        The shapes do not fit, or some biases are given and some are not.
+        The shapes do not fit, some biases are given and some are not, or `dropout` is no
+        probability.
     TypeError
         The dtypes differ or are not floating, or the mask is of integers.
     """
@@ -105,6 +107,7 @@ def self_attention(
             f"x has shape {x.shape}, W_q {W_q.shape}, W_k {W_k.shape} and W_v {W_v.shape}; "
             "expected (N, T, d) and three times (h, p, d)"
         )
+    check_dropout(dropout)
     (n, length, d), (h, p, _) = x.shape, W_q.shape
     biases: list[Any] = [b_q, b_k, b_v]
     if not b_q is b_k is b_v is None and any(b is None or b.shape != (h, p) for b in biases):
