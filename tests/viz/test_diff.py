@@ -99,7 +99,7 @@ def test_a_head_switched_off(gpt: Any) -> None:
     assert not of(diff, "removed")
     assert set(of(diff, "added")) <= {
         "mul",
-        "b of attention",
+        "constant of attention",
         "reshape",
     }  # the gates, and nothing else
     first, second = (head for head in diff.heads if head.layer == "blocks.1.attention")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 #: Of the JSON form.
-VERSION = 4
+VERSION = 5
 
 #: Name of a tensor that wants a gradient and is no parameter of the model.
 LEAF = "leaf"
@@ -98,7 +98,7 @@ class Vertex:
     name : str
         Of the operation; of the parameter or buffer in the model; of an input, what the module
         that a person called names it, "key, value" where it was given as both. An array of no
-        name is called as the operation calls it, "b of positions".
+        name is called as the operation calls it, "x of inner", or "constant of positions".
     symbol, formula : str
         For an operation, from its definition.
     module : int or None
@@ -125,6 +125,9 @@ class Vertex:
     seconds : float or None
         How long the operation took when it was run again for the trace, at its fastest; None:
         not recorded.
+    unseen : bool
+        Whether the gradient is zero but for rounding because a softmax does not see the value: the
+        bias of the keys raises all scores of a query alike.
     """
 
     id: int
@@ -147,6 +150,7 @@ class Vertex:
     saved: list[Saved] = field(default_factory=list)
     freed: bool = False
     seconds: float | None = None
+    unseen: bool = False
 
 
 @dataclass

@@ -114,16 +114,25 @@ class Drawing:
         broken = vertex.value is not None and (vertex.value.nans or vertex.value.infinities)
         return fill, t.alarm if broken else outline
 
-    def arrow(self, graph: Any, tail: str, head: str, gradient: float | None, **look: str) -> None:
+    def arrow(
+        self,
+        graph: Any,
+        tail: str,
+        head: str,
+        gradient: float | None,
+        unseen: bool = False,
+        **look: str,
+    ) -> None:
         """Draw a value's way, its gradient's way back, or both."""
         if self.picture.direction != "backward":
             graph.edge(self._beside(tail, "w"), self._beside(head, "w"), **look)
         if self.picture.direction != "forward":
-            self.flows.append(gradient)
+            if not unseen:
+                self.flows.append(gradient)
             kept = {
                 k: v for k, v in look.items() if k in ("weight", "xlabel", "arrowtail", "minlen")
             }
-            look = {**kept, **self.scale.style(gradient)}
+            look = {**kept, **self.scale.style(gradient, unseen)}
             if "xlabel" in look and not self.lanes:  # room is made for a label; lanes want none
                 look["label"] = look.pop("xlabel")
             graph.edge(self._beside(tail, "e"), self._beside(head, "e"), dir="back", **look)
@@ -229,7 +238,7 @@ class Drawing:
             details.append(f"{value.nans} NaN, {value.infinities} ∞")
         details += [label(f"with {', '.join(constants)}")] if constants else []
         if vertex.gradient is not None and not self._terse:
-            details.append(f"‖∇‖ {words(norm_of(vertex.gradient))}")
+            details.append(f"‖∇‖ {words(norm_of(vertex.gradient), vertex.unseen)}")
         if vertex.seconds is not None:
             details.append(seconds(vertex.seconds))
         name = vertex.symbol if vertex.kind == "op" else vertex.name
@@ -323,7 +332,8 @@ class Drawing:
             told = self.picture.direction == "backward" and look["weight"] != "0"
             if told and rule and len(drawn) <= _RULES:
                 look["xlabel"] = graphviz.escape(f"  {visible(rule)}      ")
-            self.arrow(self.graph, tail, end, together(e.gradient for e in edges), **look)
+            unseen = all(data.vertices[e.source].unseen for e in edges)
+            self.arrow(self.graph, tail, end, together(e.gradient for e in edges), unseen, **look)
 
     def _stacked(self) -> None:
         """Put what goes into one thing in rows of two, where there is no room for one row."""

@@ -19,6 +19,7 @@ from .regions import Region, by_head, head_axes, parameter_blocks, regions
 from .replay import Replay, ancestors, replay
 from .shares import Shares, shares, through_reshapes
 from .unfold import results, thawed, unfold
+from .unseen import carried_over, unseen
 
 
 def trace(
@@ -112,11 +113,13 @@ def trace(
         unfolded = recorder(steps)
         unfolded.stands_for = stands_for
         unfolded.find_heads()
+        unfolded.unseen = unseen(unfolded.replayed)
         unfolded.check()
         data = unfolded.record(steps, title)
         if any(a is not b for a, b in zip(steps, outputs, strict=True)):
             ran = recorder(outputs)
             ran.axes |= results(stands_for, unfolded.axes)
+            ran.unseen = carried_over(unfolded.unseen, ran.replayed.nodes)
             data.fused = ran.record(outputs, title)
         return Graph(data, steps)
 
@@ -249,6 +252,7 @@ class _Recorder:
         self.head_flows: dict[tuple[Node, int], list[float] | None] = {}
         self.regions: list[Region] = []
         self.shares: list[Shares] = []
+        self.unseen: set[Any] = set()  # by softmaxes: nodes, and leaves by ``id``
 
     def find_heads(self) -> None:
         """Look for attentions, so that they are recorded lane by lane."""
@@ -366,6 +370,7 @@ class _Recorder:
                     for name, array in self.replayed.saved[node]
                 ],
                 freed=self.stands_for.get(node, node).saved is None,
+                unseen=incoming is not None and node in self.unseen,
                 seconds=self.replayed.seconds.get(node),
             )
         )
@@ -413,6 +418,7 @@ class _Recorder:
                 elements=self._whole(np.asarray(array)),
                 gradient_elements=None if gradient is None else self._whole(gradient),
                 bytes=np.asarray(array).nbytes if isinstance(array, np.ndarray) else 0,
+                unseen=gradient is not None and id(source) in self.unseen,
             )
         )
         return number
@@ -435,7 +441,8 @@ class _Recorder:
         if len(slot) > 1 or frame is None:
             return slot
         path = self.paths.get(id(frame.scope), "")
-        return f"{slot} of {short_path(path) or frame.scope.kind}"
+        name = "constant" if slot in ("a", "b") else slot  # which of two says nothing
+        return f"{name} of {short_path(path) or frame.scope.kind}"
 
     def _whole(self, array: np.ndarray) -> list[float] | None:
         if array.size > self.elements:
