@@ -75,6 +75,65 @@ def test_a_picture_can_be_read_at_its_size(model: str, size: str) -> None:
         assert any("attention weight" in word for word in words)
 
 
+def changed(heads: int, layers: int = 0) -> tm.viz.Diff:
+    """Before and after the attention of a model moved."""
+    tm.manual_seed(1)
+    model: tm.nn.Module = tm.nn.MultiHeadAttention(4 * heads, heads)
+    x = tm.randn(1, 6, 4 * heads)
+    if layers:
+        model = tm.nn.GPT(9, 6, embed_dim=4 * heads, num_heads=heads, num_layers=layers)
+        x = tm.tensor([[1, 2, 3, 4, 5, 6]])
+    graphs = []
+    for _ in range(2):
+        out = model(x)
+        graphs.append(tm.viz.trace((out * out).mean(), model=model))
+        for parameter in model.parameters():
+            parameter.data[...] *= 1.5
+    return graphs[0].diff(graphs[1], names=("a rather long name for a state " * 2, "after"))
+
+
+@pytest.mark.parametrize("size", [*SIZES, (6.0, 7.0)])
+@pytest.mark.parametrize(("heads", "layers"), [(2, 0), (12, 0), (4, 2), (8, 6)])
+def test_a_diff_can_be_read_at_its_size(
+    heads: int, layers: int, size: str | tuple[float, float]
+) -> None:
+    diff = changed(heads, layers)
+    svg = diff.to_svg(size=size)
+    assert smallest(svg) >= LEAST.get(str(size), 6.0) - 0.01
+    wide, high = re.findall(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)[0]
+    asked = SIZES[size] if isinstance(size, str) else size
+    assert float(wide) / 72 <= asked[0] + 0.01
+    assert float(high) / 72 <= asked[1] + 0.01
+    words = " ".join(texts(svg))
+    drawn = set(re.findall(r"\bhead (\d+)", words))
+    assert drawn
+    left = re.search(r"and (\d+) more heads, which moved less", words)
+    most = max(len(drawn), 1)
+    assert left is None or most + int(left[1]) >= heads  # of each layer, what is not drawn is said
+    whole = " ".join(texts(diff.to_svg()))
+    if words.count("moved") < whole.count("moved"):
+        assert left or "attention first, then what changed most" in words
+
+
+def test_a_diff_has_no_size_too_small_to_be_read() -> None:
+    with pytest.raises(
+        ValueError, match=r"letters would be smaller than 6 points.*would be enough"
+    ):
+        changed(2).to_svg(size=(1.0, 1.0))
+    with pytest.raises(ValueError, match="size is 'poster'"):
+        changed(2).to_svg(size="poster")
+
+
+def test_a_diff_for_a_slide_shows_the_way_between_what_is_drawn(tmp_path: Path) -> None:
+    diff = changed(2, 4)
+    dot = diff.to_dot(size="slide")
+    assert 'size="13.33,7.5!"' in dot
+    assert "style=dotted" in dot
+    assert "dotted: by what is not drawn" in dot
+    assert diff.save(tmp_path / "d.png", size="slide").read_bytes()[1:4] == b"PNG"
+    assert diff.to_dot(size="slide") == dot
+
+
 @pytest.mark.parametrize("size", ["slide", "column"])
 def test_what_was_folded_is_said_and_counted(size: str) -> None:
     words = " ".join(texts(gpt(12).to_svg(size=size)))

@@ -68,14 +68,29 @@ def fit(
             attempt = attempt.but(lanes=attempt.lanes - 1)
     if need is None:
         raise SlowLayoutError("every form of this picture takes too long to lay out; draw a part")
+    less = "module= draws less" if picture.depth == 0 else "depth=0 or module= draws less"
+    raise too_small(picture, need, less)
+
+
+def too_small(picture: Picture, need: tuple[float, float], instead: str) -> ValueError:
+    """Say that nothing is legible in a size, and which would be enough.
+
+    Parameters
+    ----------
+    picture : Picture
+        With the size that was asked for.
+    need : (float, float)
+        Points of the smallest form of it.
+    instead : str
+        What draws less.
+    """
     least = picture.least_scale * LETTERS
     enough = picture.but(size=_inches(need, picture.least_scale))
     if enough.least_scale > picture.least_scale:  # so large that it is a slide
         enough = picture.but(size=_inches(need, enough.least_scale))
-    less = "module= draws less" if picture.depth == 0 else "depth=0 or module= draws less"
-    raise ValueError(
+    return ValueError(
         f"size is {picture.size!r}: letters would be smaller than {least:.3g} points, and nobody "
-        f"could read them; {less}, and size={enough.size} would be enough"
+        f"could read them; {instead}, and size={enough.size} would be enough"
     )
 
 
