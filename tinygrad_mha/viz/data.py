@@ -240,6 +240,9 @@ class Lane:
         Norm of this head's part of the gradient of each value that the projections read,
         dqᵢ · Wᵢ^(q) + dkᵢ · Wᵢ^(k) + dvᵢ · Wᵢ^(v) where one is read by all three; in the order of
         ``Attention.sources``, without repeats. None: not computed.
+    vertices : list of int
+        What computes this head and no other, or few others, where each is computed by itself; empty
+        where all are one computation with an axis of heads.
     ablation : float or None
         By how much the traced loss rises without the head, in a run of its own; None: not
         asked for, see :meth:`Graph.ablate`.
@@ -261,6 +264,7 @@ class Lane:
     projected: list[float | None]
     staged: list[float | None]
     sourced: list[float | None]
+    vertices: list[int] = field(default_factory=list)
     ablation: float | None = None
 
 

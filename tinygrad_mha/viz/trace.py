@@ -14,6 +14,7 @@ from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Ver
 from .graph import Graph
 from .lanes import attention
 from .measure import norm, summary
+from .one_by_one import Group, grouped, joined, share_out
 from .part import short_path
 from .regions import Region, by_head, head_axes, parameter_blocks, regions
 from .replay import Replay, ancestors, replay
@@ -263,12 +264,10 @@ class _Recorder:
         self._flows()
         for node in self.replayed.nodes:
             self._node(node)
-        found: list[Attention] = []
-        for region, parts in zip(self.regions, self.shares, strict=True):
-            one = attention(
-                region, self.axes, self.replayed, self.tokens, self.batch, self.names, parts
-            )
-            found.append(self._place(one, region, len(found)))
+        found = [
+            self._attention(group, i)
+            for i, group in enumerate(grouped(self.regions, self.replayed))
+        ]
         kind = type(self.model).__name__ if self.model is not None else "computation"
         return Trace(
             title=title or kind,
@@ -466,15 +465,31 @@ class _Recorder:
 
     # -- attention and backward -------------------------------------------------------------
 
-    def _place(self, found: Attention, region: Region, number: int) -> Attention:
-        """Say which vertices the lanes stand for."""
+    def _attention(self, group: Group, number: int) -> Attention:
+        """Measure the heads of an attention, and say which vertices the lanes stand for."""
+        parts = []
+        for region in group.regions:
+            mine = self.shares[self.regions.index(region)]
+            given = self.tokens, self.batch, self.names, mine
+            parts.append(self._place(attention(region, self.axes, self.replayed, *given), region))
+        found = parts[0]
+        if group.sums:
+            found = joined(group, parts, self.replayed)
+            share_out(self.edges, found)
+            own = {vertex for part in parts for vertex in part.vertices}
+            found.vertices = sorted(own | {self.numbers[node] for node in group.sums})
+            found.output = self.numbers[group.output]
+        found.id = number
+        return found
+
+    def _place(self, found: Attention, region: Region) -> Attention:
+        """Say which vertices a region's lanes stand for."""
         inner = [*region.splits, *region.inside, region.merge]
         begins: list[Node] = []
         for split, source in zip(region.splits, region.origins, strict=True):
             begins.append(split if source is None else source.projection)
             inner += [] if source is None else [source.projection, *source.between]
         inner += [region.combine] if region.combine else []
-        found.id = number
         found.vertices = sorted({self.numbers[node] for node in inner})
         found.sources = [self._number(node.inputs[0]) for node in begins]
         found.output = self.numbers[region.output]

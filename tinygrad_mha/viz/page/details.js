@@ -52,7 +52,8 @@ function drawDetails() {
   const panel = $("view-details");
   const { vertex, key } = state.chosen ?? { vertex: null, key: null };
   const item = model.items.get(key);
-  if (vertex !== null) panel.replaceChildren(...vertexParts(trace.vertices[vertex], item?.head ?? null));
+  const copied = item && item.head !== null && !oneByOne(item.attention); // from the operation of all heads
+  if (vertex !== null) panel.replaceChildren(...vertexParts(trace.vertices[vertex], copied ? item.head : null));
   else if (item) panel.replaceChildren(...groupParts(item));
   else panel.replaceChildren(...overviewParts());
 }

@@ -60,7 +60,7 @@ function flowBadge(v) {
 /** Whether there is a gradient of all heads whose parts are not known: of what others use too. */
 function someTogether() {
   return trace.attentions.some((a) => {
-    const inside = new Set(a.vertices.filter((id) => id !== a.output && trace.vertices[id].name !== "merge_heads"));
+    const ends = endsOf(a), inside = new Set(a.vertices.filter((id) => !ends.has(id)));
     return trace.edges.some((e) => e.gradient !== null && !e.head_gradients && (inside.has(e.source) || inside.has(e.target)));
   });
 }
