@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +135,40 @@ def test_a_diff_for_a_slide_shows_the_way_between_what_is_drawn(tmp_path: Path) 
     assert diff.to_dot(size="slide") == dot
 
 
+def boxes(svg: str, name: str) -> list[tuple[float, float]]:
+    """Where a title stands in a picture: from above, then from the left."""
+    found = []
+    for y, x, inner in re.findall(
+        r'<text[^>]* (?=[^>]*y="(-?[\d.]+)")[^>]*x="(-?[\d.]+)"[^>]*>(.*?)</text>', svg, re.S
+    ):
+        if re.sub(r"<[^>]*>|&#160;|\s", "", inner) == name:
+            found.append((float(y), float(x)))
+    return sorted(found)
+
+
+def test_an_encoder_decoder_on_a_slide_shows_both_sequences_and_every_kind_of_attention() -> None:
+    svg = translator().to_svg(size="slide")
+    words = texts(svg)
+    for kind in ("encoder.0.self_attn", "decoder.0.self_attn", "decoder.0.multihead_attn"):
+        assert any(kind in word for word in words), kind
+    assert any("3 of 9 attentions, one of each kind" in word for word in words)
+    assert not any("constant of" in word for word in words)
+    upper, lower = boxes(svg, "source")[0][0], boxes(svg, "target")[0][0]
+    assert upper < lower
+    rows = ("source", "positions", "encoder_norm"), ("target", "positions", "decoder_norm", "head")
+    for row, names in zip((upper, lower), rows, strict=True):
+        places = [min(x for y, x in boxes(svg, name) if y == row) for name in names]
+        assert places == sorted(places), names
+
+
+def test_a_language_model_has_one_row_of_boxes() -> None:
+    svg = gpt(2).to_svg(size="slide")
+    rows = {
+        y for name in ("positions", "blocks.0", "blocks.1", "head") for y, _ in boxes(svg, name)
+    }
+    assert len(rows) == 1
+
+
 @pytest.mark.parametrize("size", ["slide", "column"])
 def test_what_was_folded_is_said_and_counted(size: str) -> None:
     words = " ".join(texts(gpt(12).to_svg(size=size)))
@@ -196,8 +231,23 @@ def test_a_size_is_found_also_where_the_whole_takes_too_long(
 
 
 def test_many_inputs_stand_in_rows_of_two_where_it_is_narrow() -> None:
-    dot = translator().to_dot(size="column")
-    assert "the first of 9 attentions is open below" in dot
+    class Four(tm.nn.Module):
+        """Several things of which one is made."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = tm.nn.Parameter(tm.ones(8))
+            self.layers = tm.nn.ModuleList([tm.nn.TransformerEncoderLayer(8, 2) for _ in range(3)])
+
+        def forward(self, words: Any, places: Any, speakers: Any, times: Any) -> Any:
+            x = self.scale * words + self.scale * places
+            x = x + self.scale * speakers + self.scale * times
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    graph = tm.viz.trace(Four(), tuple(tm.randn(1, 4, 8) for _ in range(4)))
+    dot = graph.to_dot(size="column", depth=0)
     inputs = re.findall(r"^\t(v\d+) \[label=<<TABLE[^>]*COLOR=\"#009e73\"", dot, re.M)
     assert len(inputs) >= 4
     stacked = set(re.findall(r"^\t(v\d+) -> (v\d+) \[style=invis\]", dot, re.M))

@@ -15,6 +15,9 @@ from typing import Any
 #: Of the JSON form.
 VERSION = 5
 
+#: How the name of an array begins that a module made itself.
+CONSTANT = "constant of "
+
 #: Name of a tensor that wants a gradient and is no parameter of the model.
 LEAF = "leaf"
 

@@ -110,16 +110,23 @@ def _forms(data: Trace, picture: Picture) -> Iterator[Picture]:
     yield from [*low, *narrow]
     free = picture.depth is None and picture.head is None and lanes and bool(data.modules)
     row = wide > _ROW
+    kinds = _kinds(data) if free else ()
     for depth in (1, 0) * free:
-        # boxes in a row over the lanes, or in a column where there is no room for a row
-        for form in (low[1], narrow[1]):
-            yield form.but(opened=_opened(data), depth=depth, rows=int(row))
+        # boxes in rows over the lanes, or in a column where there is no room for a row
+        for opened in (kinds, kinds[:1])[len(kinds) == 1 or not row :]:
+            for form in (low[1], narrow[1]):
+                yield form.but(opened=opened, depth=depth, rows=int(row))
     for depth in (1, 0) if picture.depth is None else (picture.depth,):
         form = picture.but(depth=depth, folded=picture.depth is None)
         yield from [form, form.but(flat=True), form.but(flat=True, narrow=True)]
         yield from (form.but(rows=rows) for rows in (1, 2, 3, 4, 6, 8) * row)
 
 
-def _opened(data: Trace) -> int:
-    """The first attention, which stands for those that are like it."""
-    return min(range(len(data.attentions)), key=lambda i: data.attentions[i].vertices)
+def _kinds(data: Trace) -> tuple[int, ...]:
+    """The first attention of each kind, self or cross, which stands for those that are like it."""
+    first: dict[tuple[str, ...], int] = {}
+    for i in sorted(range(len(data.attentions)), key=lambda i: data.attentions[i].vertices):
+        module = data.attentions[i].module
+        path = "" if module is None else data.modules[module].path
+        first.setdefault(tuple(part for part in path.split(".") if not part.isdigit()), i)
+    return tuple(first.values())

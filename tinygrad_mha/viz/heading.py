@@ -60,9 +60,11 @@ def heading(drawing: Drawing) -> str:
 def _folded(drawing: Drawing) -> list[str]:
     """What a size left no room for."""
     data, picture = drawing.data, drawing.picture
-    if picture.opened is not None:
-        count = len(data.attentions)
+    if picture.opened:
+        count, shown = len(data.attentions), len(picture.opened)
         which = "its attention is" if count == 1 else f"the first of {count} attentions is"
+        if shown > 1:
+            which = f"{shown} of {count} attentions, one of each kind, are"
         lines = ["folded to fit this size: modules are boxes;", f"{which} open below"]
         return lines if picture.narrow else [" ".join(lines)]
     if picture.folded:

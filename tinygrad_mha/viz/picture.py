@@ -93,8 +93,8 @@ class Picture:
         Rows in which boxes stand, in the order in which they run; 0: wherever arrows lead.
     folded : bool
         Modules are boxes for want of room, which the heading says.
-    opened : int, optional
-        Number of the attention that is drawn as lanes under boxes that stand for all of it.
+    opened : tuple of int
+        Numbers of the attentions that are drawn as lanes under boxes that stand for all of it.
     """
 
     heads: str = "lanes"
@@ -111,7 +111,7 @@ class Picture:
     lanes: int = MOST_LANES
     rows: int = 0
     folded: bool = False
-    opened: int | None = None
+    opened: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         known = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Frame, Node, Step, Tensor, enable_grad
-from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
+from .data import CONSTANT, LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
 from .lanes import attention
 from .measure import norm, summary
@@ -440,8 +440,8 @@ class _Recorder:
         if len(slot) > 1 or frame is None:
             return slot
         path = self.paths.get(id(frame.scope), "")
-        name = "constant" if slot in ("a", "b") else slot  # which of two says nothing
-        return f"{name} of {short_path(path) or frame.scope.kind}"
+        of = CONSTANT if slot in ("a", "b") else f"{slot} of "  # which of two says nothing
+        return of + (short_path(path) or frame.scope.kind)
 
     def _whole(self, array: np.ndarray) -> list[float] | None:
         if array.size > self.elements:
