@@ -48,6 +48,14 @@ def _translation() -> tm.viz.Graph:
     return tm.viz.trace(attention, (query, memory, memory))
 
 
+def _encoder_decoder() -> tm.viz.Graph:
+    """Sentences of two languages, and how well the second is foretold."""
+    model = tm.nn.EncoderDecoder(12, 14, embed_dim=16, num_heads=2, num_layers=3).double()
+    out = model(tm.tensor([[1, 2, 3, 4, 5]]), tm.tensor([[1, 6, 7, 8]]))
+    loss = tm.cross_entropy(out.reshape(-1, 14), tm.tensor([6, 7, 8, 9]))
+    return tm.viz.trace(loss, model=model, tokens=["I", "am", "a", "cat", "."])
+
+
 def _perceptron() -> tm.viz.Graph:
     """A model without any attention."""
     model = tm.nn.Sequential(tm.nn.Linear(2, 3), tm.nn.Tanh(), tm.nn.Linear(3, 1)).double()
@@ -85,12 +93,14 @@ PICTURES: dict[str, tuple[Callable[[], tm.viz.Graph], dict[str, Any]]] = {
     "many-heads": (lambda: _layer(12, 48), {"size": "slide"}),
     "slide": (lambda: _gpt(4), {"size": "slide"}),
     "cross": (_translation, {}),
+    "encoder-decoder": (_encoder_decoder, {"size": "slide"}),
     "fused": (_layer, {"heads": "fused"}),
     "backward": (_perceptron, {"direction": "backward"}),
     "gpt": (lambda: _gpt(12), {}),
     "gpt-block": (lambda: _gpt(12), {"module": "blocks.7", "direction": "backward"}),
     "gpt-depth-1": (lambda: _gpt(12), {"depth": 1}),
     "changed": (_changed, {}),
+    "changed-slide": (_changed, {"size": "slide"}),
 }
 
 

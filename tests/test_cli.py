@@ -13,6 +13,7 @@ import pytest
 from tests.viz.test_pictures import without_typst
 from tinygrad_mha.cli import main
 from tinygrad_mha.tasks import char_model
+from tinygrad_mha.viz.theme import THEMES
 
 SMALL = ["--layers", "1", "--heads", "2", "--width", "8"]
 
@@ -154,6 +155,23 @@ def test_graph_compares_two_models(
     assert str(tmp_path / "out" / "diff.svg") in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("theme", "opens"), [(None, "system"), ("light", "light"), ("dark", "dark"), ("print", "light")]
+)
+def test_the_theme_reaches_pictures_and_pages(
+    demo: Path, tmp_path: Path, theme: str | None, opens: str
+) -> None:
+    model = str(demo / "model.safetensors")
+    command = ["graph", model, "--diff", model, "--out", str(tmp_path), "--formats", "svg,html"]
+    assert main([*command, "--theme", theme] if theme else command) == 0
+    picture = (tmp_path / "graph.svg").read_text("utf-8")
+    assert (THEMES["dark"].paper in picture) == (theme == "dark")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert f'<html lang="en" data-theme="{opens}"' in page
+    compared = (tmp_path / "diff.html").read_text("utf-8")
+    assert (f'data-around="{opens}">' in compared[:200]) == (opens != "system")
+
+
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "softmax"]) == 0
     assert "yᵢ = eˣⁱ / Σⱼ eˣʲ" in capsys.readouterr().out
@@ -236,6 +254,60 @@ def test_interrupt_ends_the_training_and_keeps_what_was_learnt(
     assert "Trained 3 steps" in capsys.readouterr().out
     assert (tmp_path / "model.safetensors").exists()
     assert (tmp_path / "report.html").exists()
+
+
+#: As pip writes it beside the interpreter.
+SCRIPT = """import sys
+from tinygrad_mha.cli import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("imported", ["tinygrad_mha.starting", "numpy", "tinygrad_mha.ops"])
+@pytest.mark.parametrize("how", ["module", "script"])
+def test_interrupt_while_it_is_imported_ends_it_in_one_line(
+    tmp_path: Path, how: str, imported: str
+) -> None:
+    command = ["-m", "tinygrad_mha"]
+    if how == "script":
+        (tmp_path / "tinygrad-mha").write_text(SCRIPT)
+        command = [str(tmp_path / "tinygrad-mha")]
+    root = str(Path(__file__).parent.parent)
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    # tells of every import once it is done; one that is not interrupted ends by itself
+    command = [sys.executable, "-X", "importtime", *command, "explain", "softmax"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.split("|")[-1].strip() == imported:
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate()
+    said = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert process.returncode == 130
+    assert [line for line in said if line] == ["tinygrad-mha: interrupted"]
+    assert out == ""
+
+
+def test_another_program_keeps_its_interrupt() -> None:
+    program = (
+        "import signal, tinygrad_mha; print(signal.getsignal(2) is signal.default_int_handler)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.stdout == "True\n"
 
 
 def test_runs_as_a_module() -> None:

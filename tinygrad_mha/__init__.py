@@ -14,6 +14,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from . import starting  # noqa: F401  before all that takes its time
+
+# isort: split
 from . import autograd, func, nn, optim, viz
 from .engine import (
     Tensor,

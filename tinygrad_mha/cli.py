@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .starting import INTERRUPTED, over
+
 if TYPE_CHECKING:
     from .tasks.char_model import CharModel, Progress
     from .viz import Film, Graph
@@ -24,8 +26,6 @@ SENTENCE = "The import statement finds a module."
 
 #: What 'graph' can write.
 FORMATS = ("svg", "png", "pdf", "dot", "html", "json", "txt")
-
-INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 
 
 class UserError(Exception):
@@ -45,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0, 1 for an error that was explained, 2 for a wrong option, 130 for Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
     try:
+        over()
+        options = _parser().parse_args(arguments)
         status: int = options.run(options)
     except UserError as error:
         print(f"tinygrad-mha: {error}", file=sys.stderr)
@@ -152,7 +153,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"which files, separated by commas, of {','.join(FORMATS)}",
     )
     graph.add_argument(
-        "--theme", choices=("light", "dark", "print"), default="light", help="colours of pictures"
+        "--theme",
+        choices=("light", "dark", "print"),
+        default=argparse.SUPPRESS,
+        help="colours of pictures, and those in which pages open (default: pictures light, pages "
+        "as the system is)",
     )
     graph.add_argument(
         "--diff",
@@ -318,17 +323,21 @@ def _misread(model: CharModel, text: str) -> list[str]:
     return told
 
 
-def _draw(graph: Graph, folder: Path, formats: Sequence[str], theme: str = "light") -> list[Path]:
+def _draw(
+    graph: Graph, folder: Path, formats: Sequence[str], theme: str | None = None
+) -> list[Path]:
     """Write a graph in some formats."""
     names = {"html": "report.html"}
     return [_save(graph, folder / names.get(f, f"graph.{f}"), theme) for f in formats]
 
 
-def _save(thing: Graph | Diff, path: Path, theme: str) -> Path:
+def _save(thing: Graph | Diff, path: Path, theme: str | None) -> Path:
     from .viz.picture import PICTURES
 
     try:
-        if path.suffix[1:] in PICTURES:
+        if theme and path.suffix == ".html":  # which is not printed
+            thing.save(path, theme="light" if theme == "print" else theme)
+        elif theme and path.suffix[1:] in PICTURES:
             thing.save(path, theme=theme)
         else:
             thing.save(path)
@@ -482,7 +491,8 @@ def _graph(options: argparse.Namespace) -> int:
     print("Loss, in nats per character, without each head in turn:\n", flush=True)
     graph = _traced(model, options.text)
     print(graph.ablate(), flush=True)
-    saved = _draw(graph, options.out, options.formats, options.theme)
+    theme = getattr(options, "theme", None)
+    saved = _draw(graph, options.out, options.formats, theme)
     if other is not None:
         everything = 10**8  # elements: so that differences are exact
         before, after = (_traced(m, options.text, everything) for m in (other, model))
@@ -491,7 +501,7 @@ def _graph(options: argparse.Namespace) -> int:
         except ValueError as error:
             raise UserError(str(error)) from error
         for kind in options.formats:
-            saved.append(_save(diff, options.out / f"diff.{kind}", options.theme))
+            saved.append(_save(diff, options.out / f"diff.{kind}", theme))
     print("\nSaved   " + "\n        ".join(map(str, saved)))
     return 0
 

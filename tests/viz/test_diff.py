@@ -99,7 +99,7 @@ def test_a_head_switched_off(gpt: Any) -> None:
     assert not of(diff, "removed")
     assert set(of(diff, "added")) <= {
         "mul",
-        "b of attention",
+        "constant of attention",
         "reshape",
     }  # the gates, and nothing else
     first, second = (head for head in diff.heads if head.layer == "blocks.1.attention")
@@ -213,12 +213,17 @@ def test_what_cannot_be_compared_says_so(gpt: Any) -> None:
 def test_saved_in_every_form(steps: tuple[Any, Any, Any], theme: str, tmp_path: Path) -> None:
     diff = steps[0].diff(steps[1], names=("step 0", "step 5"))
     for suffix in ("svg", "png", "dot", "html", "txt", "json"):
-        options = {"theme": theme} if suffix in ("svg", "png", "dot") else {}
+        of_pages = suffix == "html" and theme != "print"
+        options = {"theme": theme} if suffix in ("svg", "png", "dot") or of_pages else {}
         first = diff.save(tmp_path / f"a.{suffix}", **options).read_bytes()
         assert first
         assert diff.save(tmp_path / f"b.{suffix}", **options).read_bytes() == first
-    with pytest.raises(ValueError, match=r"theme means nothing for \.html"):
-        diff.save(tmp_path / "c.html", theme=theme)
+    with pytest.raises(ValueError, match=r"theme means nothing for \.txt"):
+        diff.save(tmp_path / "c.txt", theme=theme)
+    with pytest.raises(ValueError, match=r"size means nothing for \.html"):
+        diff.save(tmp_path / "c.html", size="slide")
+    with pytest.raises(ValueError, match="of a page it can be"):
+        diff.save(tmp_path / "c.html", theme="print")
     svg = (tmp_path / "a.svg").read_text("utf-8")
     safe(svg)
     for words in ("step 0", "rose +", "− fell", "head 2", "blocks.1.attention", "masked"):
@@ -259,6 +264,19 @@ def test_the_page_shows_one_picture_in_any_size_and_colour(
                     assert not page.locator(f".{other} svg").is_visible()
                     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
                     assert page.locator("table").first.is_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_opens_in_the_colours_that_were_asked_for(
+    steps: tuple[Any, Any, Any], theme: str, tmp_path: Path
+) -> None:
+    path = steps[0].diff(steps[1]).save(tmp_path / "d.html", theme=theme)
+    with browsers.chromium() as browser:
+        for scheme in ("light", "dark"):
+            with browsers.opened(browser, path, color_scheme=scheme) as page:
+                assert page.locator(f".{theme} svg").is_visible()
+                ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                assert (ground == "rgb(255, 255, 255)") == (theme == "light")
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])

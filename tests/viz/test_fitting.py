@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,99 @@ def test_a_picture_can_be_read_at_its_size(model: str, size: str) -> None:
         assert any("attention weight" in word for word in words)
 
 
+def changed(heads: int, layers: int = 0) -> tm.viz.Diff:
+    """Before and after the attention of a model moved."""
+    tm.manual_seed(1)
+    model: tm.nn.Module = tm.nn.MultiHeadAttention(4 * heads, heads)
+    x = tm.randn(1, 6, 4 * heads)
+    if layers:
+        model = tm.nn.GPT(9, 6, embed_dim=4 * heads, num_heads=heads, num_layers=layers)
+        x = tm.tensor([[1, 2, 3, 4, 5, 6]])
+    graphs = []
+    for _ in range(2):
+        out = model(x)
+        graphs.append(tm.viz.trace((out * out).mean(), model=model))
+        for parameter in model.parameters():
+            parameter.data[...] *= 1.5
+    return graphs[0].diff(graphs[1], names=("a rather long name for a state " * 2, "after"))
+
+
+@pytest.mark.parametrize("size", [*SIZES, (6.0, 7.0)])
+@pytest.mark.parametrize(("heads", "layers"), [(2, 0), (12, 0), (4, 2), (8, 6)])
+def test_a_diff_can_be_read_at_its_size(
+    heads: int, layers: int, size: str | tuple[float, float]
+) -> None:
+    diff = changed(heads, layers)
+    svg = diff.to_svg(size=size)
+    assert smallest(svg) >= LEAST.get(str(size), 6.0) - 0.01
+    wide, high = re.findall(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"', svg)[0]
+    asked = SIZES[size] if isinstance(size, str) else size
+    assert float(wide) / 72 <= asked[0] + 0.01
+    assert float(high) / 72 <= asked[1] + 0.01
+    words = " ".join(texts(svg))
+    drawn = set(re.findall(r"\bhead (\d+)", words))
+    assert drawn
+    left = re.search(r"and (\d+) more heads, which moved less", words)
+    most = max(len(drawn), 1)
+    assert left is None or most + int(left[1]) >= heads  # of each layer, what is not drawn is said
+    whole = " ".join(texts(diff.to_svg()))
+    if words.count("moved") < whole.count("moved"):
+        assert left or "attention first, then what changed most" in words
+
+
+def test_a_diff_has_no_size_too_small_to_be_read() -> None:
+    with pytest.raises(
+        ValueError, match=r"letters would be smaller than 6 points.*would be enough"
+    ):
+        changed(2).to_svg(size=(1.0, 1.0))
+    with pytest.raises(ValueError, match="size is 'poster'"):
+        changed(2).to_svg(size="poster")
+
+
+def test_a_diff_for_a_slide_shows_the_way_between_what_is_drawn(tmp_path: Path) -> None:
+    diff = changed(2, 4)
+    dot = diff.to_dot(size="slide")
+    assert 'size="13.33,7.5!"' in dot
+    assert "style=dotted" in dot
+    assert "dotted: by what is not drawn" in dot
+    assert diff.save(tmp_path / "d.png", size="slide").read_bytes()[1:4] == b"PNG"
+    assert diff.to_dot(size="slide") == dot
+
+
+def boxes(svg: str, name: str) -> list[tuple[float, float]]:
+    """Where a title stands in a picture: from above, then from the left."""
+    found = []
+    for y, x, inner in re.findall(
+        r'<text[^>]* (?=[^>]*y="(-?[\d.]+)")[^>]*x="(-?[\d.]+)"[^>]*>(.*?)</text>', svg, re.S
+    ):
+        if re.sub(r"<[^>]*>|&#160;|\s", "", inner) == name:
+            found.append((float(y), float(x)))
+    return sorted(found)
+
+
+def test_an_encoder_decoder_on_a_slide_shows_both_sequences_and_every_kind_of_attention() -> None:
+    svg = translator().to_svg(size="slide")
+    words = texts(svg)
+    for kind in ("encoder.0.self_attn", "decoder.0.self_attn", "decoder.0.multihead_attn"):
+        assert any(kind in word for word in words), kind
+    assert any("3 of 9 attentions, one of each kind" in word for word in words)
+    assert not any("constant of" in word for word in words)
+    upper, lower = boxes(svg, "source")[0][0], boxes(svg, "target")[0][0]
+    assert upper < lower
+    rows = ("source", "positions", "encoder_norm"), ("target", "positions", "decoder_norm", "head")
+    for row, names in zip((upper, lower), rows, strict=True):
+        places = [min(x for y, x in boxes(svg, name) if y == row) for name in names]
+        assert places == sorted(places), names
+
+
+def test_a_language_model_has_one_row_of_boxes() -> None:
+    svg = gpt(2).to_svg(size="slide")
+    rows = {
+        y for name in ("positions", "blocks.0", "blocks.1", "head") for y, _ in boxes(svg, name)
+    }
+    assert len(rows) == 1
+
+
 @pytest.mark.parametrize("size", ["slide", "column"])
 def test_what_was_folded_is_said_and_counted(size: str) -> None:
     words = " ".join(texts(gpt(12).to_svg(size=size)))
@@ -137,8 +231,23 @@ def test_a_size_is_found_also_where_the_whole_takes_too_long(
 
 
 def test_many_inputs_stand_in_rows_of_two_where_it_is_narrow() -> None:
-    dot = translator().to_dot(size="column")
-    assert "the first of 9 attentions is open below" in dot
+    class Four(tm.nn.Module):
+        """Several things of which one is made."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = tm.nn.Parameter(tm.ones(8))
+            self.layers = tm.nn.ModuleList([tm.nn.TransformerEncoderLayer(8, 2) for _ in range(3)])
+
+        def forward(self, words: Any, places: Any, speakers: Any, times: Any) -> Any:
+            x = self.scale * words + self.scale * places
+            x = x + self.scale * speakers + self.scale * times
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    graph = tm.viz.trace(Four(), tuple(tm.randn(1, 4, 8) for _ in range(4)))
+    dot = graph.to_dot(size="column", depth=0)
     inputs = re.findall(r"^\t(v\d+) \[label=<<TABLE[^>]*COLOR=\"#009e73\"", dot, re.M)
     assert len(inputs) >= 4
     stacked = set(re.findall(r"^\t(v\d+) -> (v\d+) \[style=invis\]", dot, re.M))

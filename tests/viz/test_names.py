@@ -40,7 +40,7 @@ def test_a_translator() -> None:
     names = inputs(tm.viz.trace(out.sum(), model))
     assert names[0] == "source"
     assert "target" in names
-    assert "b of positions" in names, "which the module made itself"
+    assert "constant of positions" in names, "which the module made itself"
     assert not {"x", "a", "b", "index"} & set(names)
 
 

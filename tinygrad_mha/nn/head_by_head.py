@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def pool_each(
     mha: MultiHeadAttention, query: Tensor, key: Tensor, value: Tensor, call: Call
 ) -> tuple[Any, Any]:
-    """One head after the other: hᵢ = f(Wᵢ^(q) q, Wᵢ^(k) k, Wᵢ^(v) v)."""
+    """One head after the other: hᵢ = f(Wᵢ^(q) q, Wᵢ^(k) k, Wᵢ^(v) v).
+
+    Each stands between a split and a merge of its own, one head wide, so it is drawn as a lane.
+    """
     groups, cache = range(mha.num_kv_heads), call.cache
     # (N, S, p) for each head of keys and values
     if cache is None or not cache.known:
@@ -33,7 +36,8 @@ def pool_each(
     pooled, weights = [], []
     for i in range(mha.num_heads):
         j = i * mha.num_kv_heads // mha.num_heads
-        q, k = ops.linear(query, mha.W_q[i], _part(mha.b_q, i)), keys[j]
+        projected = ops.linear(query, mha.W_q[i], _part(mha.b_q, i)), keys[j], values[j]
+        q, k, v = (ops.split_heads(one, 1) for one in projected)  # (N, T, p) -> (N, 1, T, p)
         if mha.rotary is not None:
             q, k = mha.rotary(q, call.past), mha.rotary(k)
         h_i, alpha = pooled_by(
@@ -41,13 +45,14 @@ def pool_each(
             call.need_weights,
             q,
             k,
-            values[j],
+            v,
             mask=_of_head(call.mask, i),
             is_causal=call.is_causal,
         )
         if call.need_weights:
-            weights.append(alpha.unsqueeze(1))  # (N, L, S) -> (N, 1, L, S)
-        pooled.append(h_i if call.gates is None else h_i * _of_head(call.gates, i))
+            weights.append(alpha)  # (N, 1, L, S)
+        gated = h_i if call.gates is None else h_i * _of_head(call.gates, i)
+        pooled.append(ops.merge_heads(gated))  # (N, 1, L, p_v) -> (N, L, p_v)
     return pooled, ops.cat(weights, dim=1) if call.need_weights else None
 
 
@@ -66,5 +71,5 @@ def _part(bias: Parameter | None, i: int) -> Any:
 
 
 def _of_head(values: Tensor | None, i: int) -> Any:
-    """Head i's part of a mask or of gates: (N, h or 1, L, S) -> (N, L, S)."""
-    return None if values is None else values[:, i if values.shape[1] > 1 else 0]
+    """Head i's part of a mask or of gates: (N, h or 1, L, S) -> (N, 1, L, S)."""
+    return None if values is None else values[:, i : i + 1] if values.shape[1] > 1 else values

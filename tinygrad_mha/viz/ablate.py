@@ -19,6 +19,7 @@ import numpy as np
 from ..engine import Node, Tensor, no_grad
 from .data import Trace
 from .measure import summary
+from .one_by_one import grouped
 from .regions import head_axes, regions
 from .replay import call, replay
 from .table import aligned
@@ -180,14 +181,14 @@ def ablate(
     values: dict[Node, Tensor] = {node: value.detach() for node, value in replayed.values.items()}
     before = _outputs(source, values)
     _unchanged(whole, before)
-    merges = [region.merge for region in regions(replayed, head_axes(replayed))]
+    every = grouped(regions(replayed, head_axes(replayed)), replayed)
     number = next((i for i, one in enumerate(before) if one.size == 1), None)
     rows = []
     for position in chosen:
         attention = data.attentions[position]
         for lane in _lanes(attention.lanes, head, position):
-            merge = merges[places[position]]
-            without = _outputs(source, _without(nodes, values, merge, lane.head))
+            merge, place = every[places[position]].merge(lane.head)
+            without = _outputs(source, _without(nodes, values, merge, place))
             row = Ablation(
                 position,
                 "" if attention.module is None else data.modules[attention.module].path,

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 #: Of the JSON form.
-VERSION = 4
+VERSION = 5
+
+#: How the name of an array begins that a module made itself.
+CONSTANT = "constant of "
 
 #: Name of a tensor that wants a gradient and is no parameter of the model.
 LEAF = "leaf"
@@ -98,7 +101,7 @@ class Vertex:
     name : str
         Of the operation; of the parameter or buffer in the model; of an input, what the module
         that a person called names it, "key, value" where it was given as both. An array of no
-        name is called as the operation calls it, "b of positions".
+        name is called as the operation calls it, "x of inner", or "constant of positions".
     symbol, formula : str
         For an operation, from its definition.
     module : int or None
@@ -125,6 +128,9 @@ class Vertex:
     seconds : float or None
         How long the operation took when it was run again for the trace, at its fastest; None:
         not recorded.
+    unseen : bool
+        Whether the gradient is zero but for rounding because a softmax does not see the value: the
+        bias of the keys raises all scores of a query alike.
     """
 
     id: int
@@ -147,6 +153,7 @@ class Vertex:
     saved: list[Saved] = field(default_factory=list)
     freed: bool = False
     seconds: float | None = None
+    unseen: bool = False
 
 
 @dataclass
@@ -236,6 +243,9 @@ class Lane:
         Norm of this head's part of the gradient of each value that the projections read,
         dqᵢ · Wᵢ^(q) + dkᵢ · Wᵢ^(k) + dvᵢ · Wᵢ^(v) where one is read by all three; in the order of
         ``Attention.sources``, without repeats. None: not computed.
+    vertices : list of int
+        What computes this head and no other, or few others, where each is computed by itself; empty
+        where all are one computation with an axis of heads.
     ablation : float or None
         By how much the traced loss rises without the head, in a run of its own; None: not
         asked for, see :meth:`Graph.ablate`.
@@ -257,6 +267,7 @@ class Lane:
     projected: list[float | None]
     staged: list[float | None]
     sourced: list[float | None]
+    vertices: list[int] = field(default_factory=list)
     ablation: float | None = None
 
 

@@ -22,6 +22,7 @@ from .match import calls, match
 if TYPE_CHECKING:
     from .diff_heads import HeadChange
     from .graph import Graph
+    from .picture import Size
 
 FORMATS = ("svg", "png", "pdf", "dot", "html", "txt", "json")
 
@@ -210,31 +211,60 @@ class Diff:
 
         return text(self)
 
-    def to_dot(self, *, theme: str = "light") -> str:
-        """Write the picture in Graphviz's language; `theme` as in :meth:`Graph.to_dot`."""
+    def to_dot(self, *, theme: str = "light", size: Size = None) -> str:
+        """Write the picture in Graphviz's language.
+
+        Parameters
+        ----------
+        theme : {"light", "dark", "print"}
+            Colours; the last for paper.
+        size : {"slide", "page", "column"} or (float, float), optional
+            Width and height in inches to fit into, as of :meth:`Graph.to_dot`. As much is drawn
+            as can be read there: of more heads and modules those that changed most, which the
+            picture says.
+
+        Raises
+        ------
+        ValueError
+            There is no such theme or size, or not one head could be read in it.
+        """
+        from .diff_fitting import fitted
         from .diff_picture import draw
         from .picture import Picture
 
-        return draw(self, Picture(theme=theme).colours)
+        picture = Picture(theme=theme, size=size, cells=True)
+        return draw(self, picture, fitted(self, picture))
 
-    def to_svg(self, *, theme: str = "light") -> str:
-        """Draw it as SVG text."""
+    def to_svg(self, *, theme: str = "light", size: Size = None) -> str:
+        """Draw it as SVG text; the arguments are those of :meth:`to_dot`."""
+        from .diff_fitting import fitted
         from .diff_picture import draw
         from .finish import finish
         from .maps import Stencils
         from .picture import Picture
         from .render import layout
 
-        picture = Picture(theme=theme)
+        picture = Picture(theme=theme, size=size)
         stencils = Stencils(picture.colours)
-        svg = layout(draw(self, picture.colours, stencils), "svg").decode()
+        svg = layout(draw(self, picture, fitted(self, picture), stencils), "svg").decode()
         return finish(svg, self.after, picture, stencils, "Difference of two graphs")
 
-    def to_html(self) -> str:
-        """Build a page of the picture and the tables: one file, which opens offline."""
+    def to_html(self, theme: str = "system") -> str:
+        """Build a page of the picture and the tables: one file, which opens offline.
+
+        Parameters
+        ----------
+        theme : {"system", "light", "dark"}
+            Its colours; by default those of whoever reads it.
+
+        Raises
+        ------
+        ValueError
+            `theme` is another.
+        """
         from .diff_table import page
 
-        return page(self)
+        return page(self, theme)
 
     def to_json(self) -> str:
         """Write it as JSON; the same graphs give the same bytes."""
@@ -254,7 +284,9 @@ class Diff:
         }
         return json.dumps(finite(content), ensure_ascii=True, separators=(",", ":"))
 
-    def save(self, path: str | os.PathLike[str], *, theme: str | None = None) -> Path:
+    def save(
+        self, path: str | os.PathLike[str], *, theme: str | None = None, size: Size = None
+    ) -> Path:
         """Write a picture, a page, a table or the data, as the suffix says.
 
         Parameters
@@ -263,7 +295,10 @@ class Diff:
             Ends in .svg, .png, .pdf, .dot, .html, .txt or .json. The file appears whole or not
             at all.
         theme : {"light", "dark", "print"}
-            Of a picture (.svg, .png, .pdf, .dot), by default light; a page has light and dark.
+            Of a picture (.svg, .png, .pdf, .dot), by default light; of a page (.html) light or
+            dark, by default as whoever reads it has it.
+        size : {"slide", "page", "column"} or (float, float), optional
+            Of a picture, width and height in inches to fit into; see :meth:`to_dot`.
 
         Returns
         -------
@@ -272,14 +307,14 @@ class Diff:
         Raises
         ------
         ValueError
-            Another suffix, an unknown theme, or one for what is no picture.
+            Another suffix, an unknown theme or size, or one that this kind of file has not.
         FileNotFoundError
             The folder does not exist.
         RuntimeError
             No program is there that could draw the format; the message names what to install.
         """
         from .graph import check_folder, write_whole
-        from .picture import PICTURES
+        from .picture import check_options
         from .render import written
 
         path = Path(path)
@@ -288,21 +323,20 @@ class Diff:
             raise ValueError(
                 f"save: {path.name!r} ends in none of " + ", ".join("." + name for name in FORMATS)
             )
-        if theme is not None and kind not in PICTURES:
-            raise ValueError(
-                f"save: theme means nothing for .{kind}; it is for "
-                + ", ".join("." + name for name in PICTURES)
-            )
-        theme = theme or "light"
+        given = {"theme": theme, "size": size}
+        check_options("save", {name: it for name, it in given.items() if it is not None}, kind)
         check_folder(path)
+        page, theme = theme or "system", theme or "light"
         if kind in ("svg", "png", "pdf"):
             content = written(
-                kind, lambda: self.to_svg(theme=theme), lambda: self.to_dot(theme=theme)
+                kind,
+                lambda: self.to_svg(theme=theme, size=size),
+                lambda: self.to_dot(theme=theme, size=size),
             )
         elif kind == "dot":
-            content = self.to_dot(theme=theme).encode()
+            content = self.to_dot(theme=theme, size=size).encode()
         elif kind == "html":
-            content = self.to_html().encode()
+            content = self.to_html(page).encode()
         else:
             content = (self.to_json() if kind == "json" else self.table() + "\n").encode()
         write_whole(path, content)

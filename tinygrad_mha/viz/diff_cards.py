@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .data import Lane
     from .diff_heads import HeadChange
 
-#: Heads drawn of a layer: of more, those that moved most; and how many stand side by side.
+#: Heads drawn of a layer, and how many stand side by side, where there is room.
 MOST_HEADS, ACROSS = 8, 4
 
 #: Measures with a line of their own.
@@ -57,10 +57,19 @@ class HeadCards:
     theme : Theme
     stencils : Stencils or None
         Where large maps are registered; without, they are drawn in fewer cells.
+    most, across : int
+        Heads drawn of a layer: of more, those that moved most; and how many stand side by side.
     """
 
-    def __init__(self, theme: Theme, stencils: Stencils | None) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        stencils: Stencils | None,
+        most: int = MOST_HEADS,
+        across: int = ACROSS,
+    ) -> None:
         self.theme, self.stencils = theme, stencils
+        self.most, self.across = most, across
 
     def rows(self, heads: list[HeadChange]) -> list[str]:
         """Rows of a table, with some cards each."""
@@ -68,11 +77,11 @@ class HeadCards:
         def far(head: HeadChange) -> float:
             return math.inf if head.moved is None else head.moved
 
-        kept = sorted(heads, key=far, reverse=True)[:MOST_HEADS]
+        kept = sorted(heads, key=far, reverse=True)[: self.most]
         kept.sort(key=lambda head: head.head)
         rows = []
-        for start in range(0, len(kept), ACROSS):
-            cells = "".join(f"<TD>{self._card(h)}</TD>" for h in kept[start : start + ACROSS])
+        for start in range(0, len(kept), self.across):
+            cells = "".join(f"<TD>{self._card(h)}</TD>" for h in kept[start : start + self.across])
             rows.append(
                 '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="6" CELLPADDING="0">'
                 f"<TR>{cells}</TR></TABLE></TD></TR>"

@@ -128,6 +128,7 @@ def _one_by_one(data: Trace, path: str, like: list[Lane], item: int) -> list[Lan
                 projected=[],
                 staged=[],
                 sourced=[],
+                vertices=[],
             )
         )
     return lanes

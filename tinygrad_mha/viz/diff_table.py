@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .data import Trace
+from .html import THEMES
 from .table import aligned
 from .template import asset, fill
 from .text import label, number, visible
@@ -159,8 +160,10 @@ def head_rows(heads: list[HeadChange]) -> Rows:
 # -- the page ---------------------------------------------------------------------------------
 
 
-def page(diff: Diff) -> str:
+def page(diff: Diff, theme: str = "system") -> str:
     """Build one file: the picture, light and dark, and the tables."""
+    if theme not in THEMES:
+        raise ValueError(f"theme is {theme!r}; of a page it can be 'system', 'light' or 'dark'")
 
     def picture(theme: str) -> str:
         svg = diff.to_svg(theme=theme)
@@ -175,6 +178,7 @@ def page(diff: Diff) -> str:
     return fill(
         asset("diff.html"),
         {
+            "theme": "" if theme == "system" else f'data-around="{theme}"',
             "title": label(f"{diff.names[0]} → {diff.names[1]}", 200),
             "facts": "".join(f"<li>{escape(line)}</li>" for line in facts(diff)),
             "light": _attempted(lambda: picture("light")),

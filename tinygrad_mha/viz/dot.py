@@ -17,13 +17,16 @@ from .heading import heading
 from .maps import Stencils
 from .part import part
 from .picture import PRINT, Picture
-from .scene import arrange, overview
+from .scene import arrange, overview, streams
 from .text import label, number, seconds, shape, visible
 
 _FONT = "Arial"  # graphviz-pure brings metrics for it; browsers everywhere have a like one
 
 #: Arrows up to which a backward picture writes the rule beside each.
 _RULES = 40
+
+#: Letters of a class's name for which there is room in a row over lanes.
+_KIND = 10
 
 
 def draw(data: Trace, picture: Picture, stencils: Stencils | None = None) -> str:
@@ -49,7 +52,7 @@ class Drawing:
         self.data, self.picture, self.theme = data, picture, picture.colours
         self.scene = (
             arrange(data, picture.heads == "lanes", picture.depth)
-            if picture.opened is None
+            if not picture.opened
             else overview(data, picture.opened, picture.depth or 0)
         )
         if picture.rows:
@@ -90,8 +93,8 @@ class Drawing:
         if self.picture.narrow and not self.picture.rows:
             self._stacked()
         last = self._in_rows() if picture.rows else list(self.members)[-1:]
-        if picture.opened is not None:
-            self._open_below(last)
+        for opened in picture.opened:
+            self._open_below(opened, last)
         self.graph.attr(label=heading(self))  # which explains what has been drawn
         return str(self.graph.source)
 
@@ -114,16 +117,25 @@ class Drawing:
         broken = vertex.value is not None and (vertex.value.nans or vertex.value.infinities)
         return fill, t.alarm if broken else outline
 
-    def arrow(self, graph: Any, tail: str, head: str, gradient: float | None, **look: str) -> None:
+    def arrow(
+        self,
+        graph: Any,
+        tail: str,
+        head: str,
+        gradient: float | None,
+        unseen: bool = False,
+        **look: str,
+    ) -> None:
         """Draw a value's way, its gradient's way back, or both."""
         if self.picture.direction != "backward":
             graph.edge(self._beside(tail, "w"), self._beside(head, "w"), **look)
         if self.picture.direction != "forward":
-            self.flows.append(gradient)
+            if not unseen:
+                self.flows.append(gradient)
             kept = {
                 k: v for k, v in look.items() if k in ("weight", "xlabel", "arrowtail", "minlen")
             }
-            look = {**kept, **self.scale.style(gradient)}
+            look = {**kept, **self.scale.style(gradient, unseen)}
             if "xlabel" in look and not self.lanes:  # room is made for a label; lanes want none
                 look["label"] = look.pop("xlabel")
             graph.edge(self._beside(tail, "e"), self._beside(head, "e"), dir="back", **look)
@@ -163,7 +175,10 @@ class Drawing:
                     self._frame(frame, inner.id, depth + 1)
 
     def _in_rows(self) -> list[str]:
-        """Put boxes in rows, in the order in which they run; returns the last row."""
+        """Put boxes in rows, in the order in which they run; returns the last row.
+
+        Over lanes, each sequence has a row of its own.
+        """
         begin = {key: members[0] for key, members in self.members.items()}
         given = begin.keys() - {head for _, head in self.neighbours}
         place = {key: (at, 1) for key, at in begin.items() if key not in given}
@@ -173,6 +188,8 @@ class Drawing:
         keys = sorted(begin, key=lambda key: (place.get(key, (begin[key], 1)), begin[key]))
         each = -(-len(keys) // self.picture.rows)
         rows = [keys[i : i + each] for i in range(0, len(keys), each)]
+        if self.picture.opened:
+            rows = self._by_stream()
         for row in rows:
             with self.graph.subgraph() as line:
                 line.attr(rank="same")
@@ -185,10 +202,44 @@ class Drawing:
             self.graph.edge(upper[0], lower[0], style="invis", weight="10")
         return rows[-1]
 
-    def _open_below(self, above: list[str]) -> None:
-        """Draw the lanes of the one attention that is open, and what box they are in."""
-        (lanes,) = self.lanes.values()
-        module = self.data.attentions[self.picture.opened or 0].module
+    def _by_stream(self) -> list[list[str]]:
+        """Boxes of each sequence, one after the other; inputs stand before what they go into."""
+        stream, rows = self._streams(), dict[int, list[str]]()
+        for key in self._made():
+            row = rows.setdefault(stream[key], [])
+            given = (tail for tail, head in self.neighbours if head == key and tail not in stream)
+            row += [
+                *(tail for tail in given if all(tail not in other for other in rows.values())),
+                key,
+            ]
+        return [rows[number] for number in sorted(rows)]
+
+    def _streams(self) -> dict[str, int]:
+        """Which sequence each box that is no input belongs to."""
+        made = self._made()
+        return streams([edge for edge in self.neighbours if edge[0] in set(made)], made)
+
+    def _made(self) -> list[str]:
+        """Boxes that are no input, each behind what it is made of."""
+        vertices, singles = self.data.vertices, self.scene.singles
+        left = [
+            key
+            for key in sorted(self.members, key=lambda key: self.members[key][0])
+            if key not in self.lanes
+            and not (key in singles and vertices[singles[key]].kind != "op")
+        ]
+        order: list[str] = []
+        while left:
+            waiting = {head for tail, head in self.neighbours if tail in left and tail != head}
+            key = next((key for key in left if key not in waiting), left[0])  # or in a circle
+            left.remove(key)
+            order.append(key)
+        return order
+
+    def _open_below(self, number: int, above: list[str]) -> None:
+        """Draw the lanes of an attention that is open, and what box they are in."""
+        lanes = self.lanes[f"a{self.data.attentions[number].id}"]
+        module = self.data.attentions[number].module
         path, kind = "", ""
         if module is not None:
             path, kind = self.data.modules[module].path, self.data.modules[module].kind
@@ -201,8 +252,9 @@ class Drawing:
         box = self.scene.shown[lanes.attention.output]
         for last in above:
             self.graph.edge(last, f"{lanes.key}_in", style="invis", weight="1")
-        if self.picture.rows:  # in a column the line would run over what is between
-            look = {"style": "dashed", "arrowhead": "none", "weight": "20"}
+        # in a column the line would run over what is between, and of several over others
+        if self.picture.rows and len(self.picture.opened) == 1:
+            look = {"style": "dashed", "arrowhead": "none", "weight": "2"}
             self.graph.edge(box, f"{lanes.key}_in", **look)
 
     def _frame_label(self, path: str, kind: str) -> str:
@@ -229,7 +281,7 @@ class Drawing:
             details.append(f"{value.nans} NaN, {value.infinities} ∞")
         details += [label(f"with {', '.join(constants)}")] if constants else []
         if vertex.gradient is not None and not self._terse:
-            details.append(f"‖∇‖ {words(norm_of(vertex.gradient))}")
+            details.append(f"‖∇‖ {words(norm_of(vertex.gradient), vertex.unseen)}")
         if vertex.seconds is not None:
             details.append(seconds(vertex.seconds))
         name = vertex.symbol if vertex.kind == "op" else vertex.name
@@ -253,6 +305,9 @@ class Drawing:
             beside += f" × {len(calls)}"
         title, fill = label(name, 24 if self.picture.narrow else 40), self.theme.depth[1]
         details = self._of_many(self.members[key])
+        over = len(self.picture.opened) * bool(self.picture.rows)
+        if len(call.kind) > _KIND and (over > 1 or (over and len(calls) == 1)):
+            beside = f"× {len(calls)}" if len(calls) > 1 else ""  # the name is shorter, and says it
         if self._terse:
             beside, details = "", [*([beside] if beside else []), details[0]]
         output = set(self.members[key]) & set(data.outputs)
@@ -311,19 +366,25 @@ class Drawing:
         leaves = self.members.keys() - {scene.shown[edges[0].target] for edges in drawn.values()}
         pairs = ((shown[e.source], shown[e.target]) for e, *_ in drawn.values())
         self.neighbours = dict.fromkeys(pairs)  # in order: the same trace gives the same picture
+        stream = self._streams() if self.picture.opened else {}
         for (tail, head), edges in drawn.items():
             end, _, slot = head.partition("|")
             source, target = scene.shown[edges[0].source], scene.shown[edges[0].target]
             # what follows at once stands below; what skips something runs past it
             follows = rank[target] == rank[source] + 1
             look = {"weight": ("1" if source in leaves else "8") if follows else "0"}
+            apart = source in stream and stream[source] != stream.get(target)
+            if self.picture.rows and self.picture.opened:
+                # a weight keeps what follows in its row behind, and would push another row aside
+                look["weight"] = "0" if apart else max(look["weight"], "1")
             if slot == "beside":
                 look["style"] = "dashed"
             rule = edges[0].rule
             told = self.picture.direction == "backward" and look["weight"] != "0"
             if told and rule and len(drawn) <= _RULES:
                 look["xlabel"] = graphviz.escape(f"  {visible(rule)}      ")
-            self.arrow(self.graph, tail, end, together(e.gradient for e in edges), **look)
+            unseen = all(data.vertices[e.source].unseen for e in edges)
+            self.arrow(self.graph, tail, end, together(e.gradient for e in edges), unseen, **look)
 
     def _stacked(self) -> None:
         """Put what goes into one thing in rows of two, where there is no room for one row."""

@@ -68,14 +68,29 @@ def fit(
             attempt = attempt.but(lanes=attempt.lanes - 1)
     if need is None:
         raise SlowLayoutError("every form of this picture takes too long to lay out; draw a part")
+    less = "module= draws less" if picture.depth == 0 else "depth=0 or module= draws less"
+    raise too_small(picture, need, less)
+
+
+def too_small(picture: Picture, need: tuple[float, float], instead: str) -> ValueError:
+    """Say that nothing is legible in a size, and which would be enough.
+
+    Parameters
+    ----------
+    picture : Picture
+        With the size that was asked for.
+    need : (float, float)
+        Points of the smallest form of it.
+    instead : str
+        What draws less.
+    """
     least = picture.least_scale * LETTERS
     enough = picture.but(size=_inches(need, picture.least_scale))
     if enough.least_scale > picture.least_scale:  # so large that it is a slide
         enough = picture.but(size=_inches(need, enough.least_scale))
-    less = "module= draws less" if picture.depth == 0 else "depth=0 or module= draws less"
-    raise ValueError(
+    return ValueError(
         f"size is {picture.size!r}: letters would be smaller than {least:.3g} points, and nobody "
-        f"could read them; {less}, and size={enough.size} would be enough"
+        f"could read them; {instead}, and size={enough.size} would be enough"
     )
 
 
@@ -95,16 +110,23 @@ def _forms(data: Trace, picture: Picture) -> Iterator[Picture]:
     yield from [*low, *narrow]
     free = picture.depth is None and picture.head is None and lanes and bool(data.modules)
     row = wide > _ROW
+    kinds = _kinds(data) if free else ()
     for depth in (1, 0) * free:
-        # boxes in a row over the lanes, or in a column where there is no room for a row
-        for form in (low[1], narrow[1]):
-            yield form.but(opened=_opened(data), depth=depth, rows=int(row))
+        # boxes in rows over the lanes, or in a column where there is no room for a row
+        for opened in (kinds, kinds[:1])[len(kinds) == 1 or not row :]:
+            for form in (low[1], narrow[1]):
+                yield form.but(opened=opened, depth=depth, rows=int(row))
     for depth in (1, 0) if picture.depth is None else (picture.depth,):
         form = picture.but(depth=depth, folded=picture.depth is None)
         yield from [form, form.but(flat=True), form.but(flat=True, narrow=True)]
         yield from (form.but(rows=rows) for rows in (1, 2, 3, 4, 6, 8) * row)
 
 
-def _opened(data: Trace) -> int:
-    """The first attention, which stands for those that are like it."""
-    return min(range(len(data.attentions)), key=lambda i: data.attentions[i].vertices)
+def _kinds(data: Trace) -> tuple[int, ...]:
+    """The first attention of each kind, self or cross, which stands for those that are like it."""
+    first: dict[tuple[str, ...], int] = {}
+    for i in sorted(range(len(data.attentions)), key=lambda i: data.attentions[i].vertices):
+        module = data.attentions[i].module
+        path = "" if module is None else data.modules[module].path
+        first.setdefault(tuple(part for part in path.split(".") if not part.isdigit()), i)
+    return tuple(first.values())

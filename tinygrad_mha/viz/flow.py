@@ -12,6 +12,9 @@ from .theme import Theme, flow_colour
 #: A norm below is called vanishing, one above exploding.
 VANISHING, EXPLODING = 1e-7, 1e4
 
+#: Why a gradient can be zero by nature (``Vertex.unseen``): what is found of it is rounding.
+UNSEEN = "0 but for rounding: it raises all scores of a query alike, and softmax does not see that"
+
 #: Orders of magnitude below the largest that are told apart by colour.
 _ORDERS = 6
 
@@ -42,9 +45,11 @@ def norm_of(summary: Summary | None) -> float | None:
     return summary.norm or 0.0
 
 
-def words(norm: float | None) -> str:
+def words(norm: float | None, unseen: bool = False) -> str:
     """A norm for a box: three digits, with what is wrong; a dash where it was not computed."""
     wrong = trouble(norm)
+    if unseen and wrong not in ("NaN", "∞"):
+        return "≈ 0"
     if wrong in ("NaN", "∞"):
         return wrong
     return f"{number(norm)} {wrong}".rstrip()
@@ -64,10 +69,13 @@ class Scale:
             return 0.0
         return min(1.0, max(0.0, 1 + math.log10(norm / self.largest) / _ORDERS))
 
-    def style(self, norm: float | None) -> dict[str, str]:
+    def style(self, norm: float | None, unseen: bool = False) -> dict[str, str]:
         """Attributes of an arrow along which a gradient flows."""
+        quiet = {"color": self.theme.line, "style": "dotted", "penwidth": "0.8"}
         if norm is None:
-            return {"color": self.theme.line, "style": "dotted", "penwidth": "0.8"}
+            return quiet
+        if words(norm, unseen) == "≈ 0":
+            return {**quiet, "xlabel": " ≈ 0 "}
         if trouble(norm):
             wide = "2.2" if trouble(norm) != "vanishing" else "1.0"
             return {

@@ -331,7 +331,7 @@ class Graph:
         >>> half = tm.viz.trace(mha(x, head_mask=[1.0, 0.0]).sum(), model=mha)
         >>> diff = whole.diff(half, names=("both heads", "head 1 alone"))
         >>> [change.name for change in diff.changes if change.state == "added"]
-        ['b of MultiHeadAttention', 'mul']
+        ['constant of MultiHeadAttention', 'mul']
         """
         from .diff import diff
 

@@ -111,7 +111,7 @@ class HeadLanes:
             self._arrow(graph, f"{strip}:s", f"{self.key}_sum:rest:n", out, weight="50")
 
     def _arrow(self, graph: Any, tail: str, head: str, gradient: float | None, **look: str) -> None:
-        self.drawing.arrow(graph, tail, head, gradient, **look)
+        self.drawing.arrow(graph, tail, head, gradient, False, **look)
 
     def _colour(self, head: int) -> str:
         return self.theme.heads[head % len(self.theme.heads)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .cards import map_is_finite
 from .data import Trace
-from .flow import trouble
+from .flow import UNSEEN, trouble
 from .maps import WEIGHTS
 from .scene import Scene
 from .text import breadth, bytes_, label, number, seconds
@@ -60,9 +60,11 @@ def heading(drawing: Drawing) -> str:
 def _folded(drawing: Drawing) -> list[str]:
     """What a size left no room for."""
     data, picture = drawing.data, drawing.picture
-    if picture.opened is not None:
-        count = len(data.attentions)
+    if picture.opened:
+        count, shown = len(data.attentions), len(picture.opened)
         which = "its attention is" if count == 1 else f"the first of {count} attentions is"
+        if shown > 1:
+            which = f"{shown} of {count} attentions, one of each kind, are"
         lines = ["folded to fit this size: modules are boxes;", f"{which} open below"]
         return lines if picture.narrow else [" ".join(lines)]
     if picture.folded:
@@ -158,6 +160,8 @@ def _legend(drawing: Drawing, above: float) -> list[str]:
         entries.append(words(f"a cell is the mean of {max(pooled)}×{max(pooled)} weights"))
     if lanes and picture.direction != "backward":
         entries.append(words("width of an arrow into Σ: norm of the head's share"))
+    if any(data.vertices[v].unseen for v in scene.singles.values()):
+        entries.append(words("≈ 0: softmax does not see it" if picture.narrow else f"≈ {UNSEEN}"))
     if picture.direction != "forward":
         entries += [words(says) for says in _flows(drawing)]
         if scale.largest:

@@ -81,7 +81,7 @@ def attention(
 def _parameter_name(node: Node, names: dict[int, str]) -> str:
     """The model's name of a linear node's weight, looked for through reshapes."""
     source = node.inputs[1]
-    while isinstance(source, Node) and source.op.name in ("reshape", "transpose"):
+    while isinstance(source, Node) and source.op.name in ("reshape", "transpose", "getitem"):
         source = source.inputs[0]
     return names.get(id(source), "W")
 
@@ -124,7 +124,7 @@ def _lane(
         unknown: dict[str, float | None] = dict.fromkeys(NAMES)
         return Lane(
             head, [], [], [], [], **unknown, contribution=contribution, gradient=gradient,
-            blocks=[], projected=[], staged=[], sourced=[],
+            blocks=[], projected=[], staged=[], sourced=[], vertices=[],
         ), 1  # fmt: skip
     weights = np.take(replayed.values[node].data, head, axes[node])
     # (..., L, S) without the head axis: all batch axes as one
@@ -148,6 +148,7 @@ def _lane(
             projected=[],
             staged=[],
             sourced=[],
+            vertices=[],
         ),
         size,
     )

@@ -72,6 +72,9 @@ def part(data: Trace, path: str) -> Trace:
                 vertices=[number[v] for v in a.vertices],
                 sources=[number[v] for v in a.sources],
                 output=number[a.output],
+                lanes=[
+                    replace(lane, vertices=[number[v] for v in lane.vertices]) for lane in a.lanes
+                ],
             )
             for i, a in enumerate(attentions)
         ],

@@ -29,6 +29,10 @@ _ON_PAPER, _ON_SLIDE = 6.0, 7.2
 _SLIDE = 10
 
 
+#: What can be asked for as a size.
+Size = str | tuple[float, float] | None
+
+
 class Options(TypedDict, total=False):
     """The keyword arguments of every method that draws; see ``Graph.to_dot``."""
 
@@ -38,7 +42,7 @@ class Options(TypedDict, total=False):
     depth: int | None
     module: str | None
     head: int | None
-    size: str | tuple[float, float] | None
+    size: Size
 
 
 #: Kinds of files that are pictures, and take all options; a page takes a theme.
@@ -89,8 +93,8 @@ class Picture:
         Rows in which boxes stand, in the order in which they run; 0: wherever arrows lead.
     folded : bool
         Modules are boxes for want of room, which the heading says.
-    opened : int, optional
-        Number of the attention that is drawn as lanes under boxes that stand for all of it.
+    opened : tuple of int
+        Numbers of the attentions that are drawn as lanes under boxes that stand for all of it.
     """
 
     heads: str = "lanes"
@@ -99,7 +103,7 @@ class Picture:
     depth: int | None = None
     module: str | None = None
     head: int | None = None
-    size: str | tuple[float, float] | None = None
+    size: Size = None
     cells: bool = False
     note: str = ""
     narrow: bool = False
@@ -107,7 +111,7 @@ class Picture:
     lanes: int = MOST_LANES
     rows: int = 0
     folded: bool = False
-    opened: int | None = None
+    opened: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         known = {

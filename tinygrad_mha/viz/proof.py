@@ -46,10 +46,11 @@ def prove(
     gradient = None
     if region.output in replayed.incoming:
         gradient = _gradient_difference(region, alone, shares, axes, replayed)
-    return Proof(_difference(together, real), gradient, tolerance)
+    return Proof(difference(together, real), gradient, tolerance)
 
 
-def _difference(found: np.ndarray, real: np.ndarray) -> float:
+def difference(found: np.ndarray, real: np.ndarray) -> float:
+    """Largest difference, relative to the largest real element."""
     if real.size == 0:
         return 0.0
     scale = float(np.abs(real).max()) or 1.0
@@ -80,7 +81,7 @@ def _gradient_difference(
     if region.combine is not None:
         blocks = _joined([share for _, _, share in every], 1)
         pairs += _both(blocks, flows.get((region.combine, WEIGHT)))
-    worst = [_difference(found, real) for found, real in pairs]
+    worst = [difference(found, real) for found, real in pairs]
     return float(np.max(worst)) if worst else None  # nan where one of them is
 
 

@@ -120,6 +120,7 @@ def _check_numbers(trace: Trace) -> None:
     used = [*trace.outputs, *(end for edge in trace.edges for end in (edge.source, edge.target))]
     for attention in trace.attentions:
         used += [*attention.vertices, *attention.sources, attention.output]
+        used += [vertex for lane in attention.lanes for vertex in lane.vertices]
     for step in trace.steps:
         used += [step.vertex, *(flow[0] for flow in step.flows)]
     if not trace.outputs or any(number not in vertices for number in used):

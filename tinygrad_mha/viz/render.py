@@ -78,16 +78,25 @@ def render(data: Trace, picture: Picture, kind: str) -> bytes:
 
 def fitted(data: Trace, picture: Picture) -> Picture:
     """Decide on the form of a picture that has a size; as it is, where nothing can lay it out."""
-    if picture.inches is None or (shutil.which("dot") is None and _pure() is None):
+    if picture.inches is None or not can_lay_out():
         return picture
 
     def measure(form: Picture) -> tuple[float, float]:
-        drawn = layout(draw(data, form, Stencils(form.colours)), "svg").decode()
-        size = SIZE.search(drawn)
-        assert size is not None
-        return float(size[1]), float(size[2])
+        return measured(draw(data, form, Stencils(form.colours)))
 
     return fit(data, picture.but(cells=False), measure).but(cells=picture.cells)
+
+
+def can_lay_out() -> bool:
+    """Whether a program is here that lays pictures out."""
+    return shutil.which("dot") is not None or _pure() is not None
+
+
+def measured(dot: str) -> tuple[float, float]:
+    """Lay a picture out; its width and height in points."""
+    size = SIZE.search(layout(dot, "svg").decode())
+    assert size is not None
+    return float(size[1]), float(size[2])
 
 
 def _draw(data: Trace, picture: Picture, kind: str) -> bytes:

@@ -8,9 +8,10 @@ in stretches of many operations when it is not.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .data import LEAF, Attention, Trace, Vertex
+from .data import CONSTANT, LEAF, Attention, Trace, Vertex
 
 #: Operations up to which a graph without attention is drawn whole.
 READABLE = 150
@@ -103,12 +104,46 @@ def arrange(data: Trace, lanes: bool, depth: int | None = None) -> Scene:
     return scene
 
 
-def overview(data: Trace, opened: int, depth: int) -> Scene:
-    """Arrange boxes that stand for all of it, and one attention as lanes under them."""
+def overview(data: Trace, opened: Sequence[int], depth: int) -> Scene:
+    """Arrange boxes that stand for all of it, and some attentions as lanes under them."""
     scene = arrange(data, lanes=False, depth=depth)
-    scene.attentions = [data.attentions[opened]]
+    for key, v in list(scene.singles.items()):
+        if data.vertices[v].kind == "input" and data.vertices[v].name.startswith(CONSTANT):
+            del scene.singles[key], scene.parents[key], scene.shown[v]  # its box says enough
+    scene.attentions = [data.attentions[i] for i in opened]
     scene.open, scene.parents = set(), dict.fromkeys(scene.parents)
     return scene
+
+
+def streams(edges: Iterable[tuple[str, str]], order: Sequence[str]) -> dict[str, int]:
+    """Which sequence each thing belongs to: one begins wherever something is made of inputs only.
+
+    What several run into belongs to that which began last: an encoder is one, a decoder that
+    looks at it another.
+
+    Parameters
+    ----------
+    edges : iterable of (str, str)
+        Between things that are computed.
+    order : sequence of str
+        These, each after what it is made of.
+
+    Examples
+    --------
+    >>> edges = [("a", "b"), ("c", "d"), ("b", "d"), ("d", "e")]
+    >>> streams(edges, "abcde")
+    {'a': 0, 'b': 0, 'c': 1, 'd': 1, 'e': 1}
+    """
+    before: dict[str, list[str]] = {}
+    for source, target in edges:
+        before.setdefault(target, []).append(source)
+    found: dict[str, int] = {}
+    count = 0
+    for key in order:
+        known = [found[source] for source in before.get(key, []) if source in found]
+        found[key] = max(known, default=count)
+        count += not known
+    return found
 
 
 def _chains(data: Trace) -> list[list[int]]:

@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 from .data import Trace, Vertex
-from .flow import norm_of, together
+from .flow import UNSEEN, norm_of, together, words
 from .text import bytes_, fixed, seconds
 
 #: The widest that a column may be, by its title; the formula stands last and may run on.
@@ -54,12 +54,14 @@ def table(data: Trace, *, whole: bool = False) -> str:
                     " ".join(_name(data.vertices[s]) for s in sources.get(v.id, [])),
                     "×".join(map(str, v.shape)) or "()",
                     _norm(norm_of(v.value)),
-                    _norm(norm_of(v.gradient)),
+                    words(norm_of(v.gradient), True) if v.unseen else _norm(norm_of(v.gradient)),
                     *(_costs(v, backward.get(v.id)) if recorded else ("", "", "")),
                     v.formula,
                 )
             )
     lines = aligned(rows, whole=whole)
+    if any(v.unseen and v.kind == "op" for v in data.vertices):
+        lines.append(f"\n≈ {UNSEEN}.")
     for attention in data.attentions:
         where = "" if attention.module is None else data.modules[attention.module].path
         name = _cut(_visible(where), WIDEST["module"], front=True) or "attention"

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from ..engine import Frame, Node, Step, Tensor, enable_grad
-from .data import LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
+from .data import CONSTANT, LEAF, Attention, BackwardStep, Edge, Module, Saved, Trace, Vertex
 from .graph import Graph
 from .lanes import attention
 from .measure import norm, summary
+from .one_by_one import Group, grouped, joined, share_out
 from .part import short_path
 from .regions import Region, by_head, head_axes, parameter_blocks, regions
 from .replay import Replay, ancestors, replay
 from .shares import Shares, shares, through_reshapes
 from .unfold import results, thawed, unfold
+from .unseen import carried_over, unseen
 
 
 def trace(
@@ -112,11 +114,13 @@ def trace(
         unfolded = recorder(steps)
         unfolded.stands_for = stands_for
         unfolded.find_heads()
+        unfolded.unseen = unseen(unfolded.replayed)
         unfolded.check()
         data = unfolded.record(steps, title)
         if any(a is not b for a, b in zip(steps, outputs, strict=True)):
             ran = recorder(outputs)
             ran.axes |= results(stands_for, unfolded.axes)
+            ran.unseen = carried_over(unfolded.unseen, ran.replayed.nodes)
             data.fused = ran.record(outputs, title)
         return Graph(data, steps)
 
@@ -249,6 +253,7 @@ class _Recorder:
         self.head_flows: dict[tuple[Node, int], list[float] | None] = {}
         self.regions: list[Region] = []
         self.shares: list[Shares] = []
+        self.unseen: set[Any] = set()  # by softmaxes: nodes, and leaves by ``id``
 
     def find_heads(self) -> None:
         """Look for attentions, so that they are recorded lane by lane."""
@@ -259,12 +264,10 @@ class _Recorder:
         self._flows()
         for node in self.replayed.nodes:
             self._node(node)
-        found: list[Attention] = []
-        for region, parts in zip(self.regions, self.shares, strict=True):
-            one = attention(
-                region, self.axes, self.replayed, self.tokens, self.batch, self.names, parts
-            )
-            found.append(self._place(one, region, len(found)))
+        found = [
+            self._attention(group, i)
+            for i, group in enumerate(grouped(self.regions, self.replayed))
+        ]
         kind = type(self.model).__name__ if self.model is not None else "computation"
         return Trace(
             title=title or kind,
@@ -366,6 +369,7 @@ class _Recorder:
                     for name, array in self.replayed.saved[node]
                 ],
                 freed=self.stands_for.get(node, node).saved is None,
+                unseen=incoming is not None and node in self.unseen,
                 seconds=self.replayed.seconds.get(node),
             )
         )
@@ -413,6 +417,7 @@ class _Recorder:
                 elements=self._whole(np.asarray(array)),
                 gradient_elements=None if gradient is None else self._whole(gradient),
                 bytes=np.asarray(array).nbytes if isinstance(array, np.ndarray) else 0,
+                unseen=gradient is not None and id(source) in self.unseen,
             )
         )
         return number
@@ -435,7 +440,8 @@ class _Recorder:
         if len(slot) > 1 or frame is None:
             return slot
         path = self.paths.get(id(frame.scope), "")
-        return f"{slot} of {short_path(path) or frame.scope.kind}"
+        of = CONSTANT if slot in ("a", "b") else f"{slot} of "  # which of two says nothing
+        return of + (short_path(path) or frame.scope.kind)
 
     def _whole(self, array: np.ndarray) -> list[float] | None:
         if array.size > self.elements:
@@ -459,15 +465,31 @@ class _Recorder:
 
     # -- attention and backward -------------------------------------------------------------
 
-    def _place(self, found: Attention, region: Region, number: int) -> Attention:
-        """Say which vertices the lanes stand for."""
+    def _attention(self, group: Group, number: int) -> Attention:
+        """Measure the heads of an attention, and say which vertices the lanes stand for."""
+        parts = []
+        for region in group.regions:
+            mine = self.shares[self.regions.index(region)]
+            given = self.tokens, self.batch, self.names, mine
+            parts.append(self._place(attention(region, self.axes, self.replayed, *given), region))
+        found = parts[0]
+        if group.sums:
+            found = joined(group, parts, self.replayed)
+            share_out(self.edges, found)
+            own = {vertex for part in parts for vertex in part.vertices}
+            found.vertices = sorted(own | {self.numbers[node] for node in group.sums})
+            found.output = self.numbers[group.output]
+        found.id = number
+        return found
+
+    def _place(self, found: Attention, region: Region) -> Attention:
+        """Say which vertices a region's lanes stand for."""
         inner = [*region.splits, *region.inside, region.merge]
         begins: list[Node] = []
         for split, source in zip(region.splits, region.origins, strict=True):
             begins.append(split if source is None else source.projection)
             inner += [] if source is None else [source.projection, *source.between]
         inner += [region.combine] if region.combine else []
-        found.id = number
         found.vertices = sorted({self.numbers[node] for node in inner})
         found.sources = [self._number(node.inputs[0]) for node in begins]
         found.output = self.numbers[region.output]

@@ -126,6 +126,67 @@ function followAddress(text) {
   if (missing.length) announce(`Not in this page: ${missing.join(", ")}`);
 }
 
+// ---- from the lanes to what ran, and back ----------------------------------------------------
+
+const OF_ONE_GRAPH = ["node", "head", "step", "hidden", "open", "look", "lanes"]; // in the address: keys and numbers
+
+/** For each call of a module and each vertex what it is called in both graphs: what it is, where, and the how manieth. */
+function namesInBoth() {
+  const seen = new Map();
+  const turn = (...words) => {
+    const name = words.join("\n");
+    seen.set(name, (seen.get(name) ?? 0) + 1);
+    return `${name}\n${seen.get(name)}`;
+  };
+  const modules = trace.modules.map((m) => turn("module", m.path));
+  return { modules, vertices: trace.vertices.map((v) => turn(v.kind, v.name, v.shape, modules[v.module] ?? "")) };
+}
+
+/** The module call that a group stands for, or the first of several like ones. */
+const callOf = (item) => item?.module ?? (item?.kind === "repeat" ? item.children[0].module : undefined);
+
+/** What is shown, in words that the other graph knows too. */
+function carried() {
+  const { modules, vertices } = namesInBoth();
+  const said = new URLSearchParams(address());
+  for (const name of OF_ONE_GRAPH) said.delete(name);
+  const open = [...state.open].map((key) => model.items.get(key)).filter(Boolean);
+  const heads = asRan ? JSON.parse(document.documentElement.dataset.carried ?? "{}").heads : {
+    lanes: $("lanes").checked, large: [state.attention, state.head], hidden: [...state.hidden], open: open.filter((item) => item.kind === "lane").map((item) => item.key),
+  };
+  const { vertex, key } = state.chosen ?? { vertex: null, key: null };
+  return {
+    said: said.toString(), tab: state.tab, heads, // which what ran has not: they wait for the way back
+    open: open.filter((item) => callOf(item) !== undefined).map((item) => [item.kind, modules[callOf(item)]]),
+    chosen: vertex !== null ? vertices[vertex] : modules[callOf(model.items.get(key))] ?? null,
+    step: trace.steps[state.step] ? vertices[trace.steps[state.step].vertex] : null,
+  };
+}
+
+/** Show what was shown of the other graph, where it is here too. */
+function carryOver({ said, tab, heads, open, chosen, step }) {
+  const { modules, vertices } = namesInBoth();
+  followAddress(said);
+  if (!asRan && heads) {
+    if ($("lanes").checked !== heads.lanes) $("lanes").click();
+    state.hidden = new Set(heads.hidden);
+    tell("heads");
+    if (trace.attentions.length) lookAtHead(...heads.large);
+  }
+  const wanted = new Set(open.map(([kind, name]) => kind + modules.indexOf(name)));
+  const keys = [...model.items.values()].filter((item) => callOf(item) !== undefined && wanted.has(item.kind + callOf(item))).map((item) => item.key);
+  state.open = new Set([...keys, ...(asRan || !heads ? [] : heads.open)].filter((key) => model.items.has(key)));
+  openGroups([]);
+  restructure();
+  fit(false);
+  const turn = step === null ? undefined : stepOf.get(vertices.indexOf(step));
+  if (turn !== undefined) goTo(turn);
+  const vertex = vertices.indexOf(chosen), module = modules.indexOf(chosen);
+  if (vertex >= 0) choose({ vertex, key: model.homes[vertex][0]?.key ?? null });
+  else if (module >= 0 && model.items.has("m" + module)) choose({ vertex: null, key: "m" + module });
+  openTab(tab);
+}
+
 function goToNode(name, opening) {
   const place = placed(name);
   if (!place) return false;
@@ -148,7 +209,9 @@ function startAddress() {
   state.firstTab = state.tab;
   firstOpen = openKeys();
   for (const id of Object.values(SWITCHES)) $(id).defaultChecked = $(id).checked;
-  if (written) followAddress(written);
+  const root = document.documentElement;
+  if (root.dataset.carried) carryOver(JSON.parse(root.dataset.carried));
+  else if (written) followAddress(written);
   on("chosen heads head stepped structure searched aimed shown", writeAddress);
   addEventListener("hashchange", () => {
     written = location.hash.slice(1);

@@ -116,6 +116,13 @@ function markHead() {
   }
 }
 
+/** What the weights are made by: "q·kᵀ/√p → mask, softmax". */
+function weightsInWords({ stages, weighted, pooling }) {
+  const steps = stages.slice(0, weighted === null ? undefined : weighted + 1);
+  if (steps.length <= 4) return steps.join(" → ");
+  return `${pooling ? visible(pooling) + ": " : ""}${steps.length - 1} steps → ${steps[steps.length - 1]}`;
+}
+
 // ---- one, large ----------------------------------------------------------------------------
 
 function drawLarge() {
@@ -131,7 +138,7 @@ function drawLarge() {
   if (!lane.weights.length) return holder.replaceChildren(element("div", {}, title, hint(lane.entropy === null ? "There is no softmax here, and so no map." : "The weights of this attention were not kept.")));
   const picture = state.lines ? drawLines(attention, lane) : drawMap(lane);
   const words = [title, element("p", { id: "cell", "aria-live": "polite" }, state.lines ? "Point at a token." : "Point at a cell, or walk with the arrow keys.")];
-  words.push(...scaleParts(attention, lane));
+  words.push(...scaleParts(attention, lane), hint(`weights = ${weightsInWords(attention)}`));
   const hintOf = (...content) => element("p", { class: "hint" }, ...content);
   words.push(hintOf("entropy ", measured(lane, "entropy"), " bits, peak ", measured(lane, "peak")),
     hintOf("on itself ", measured(lane, "to_self"), ", on the previous ", measured(lane, "to_previous"), ", on the first ", measured(lane, "to_first")),

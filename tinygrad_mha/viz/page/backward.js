@@ -65,11 +65,14 @@ function drawStep() {
 function stepParts(step) {
   const v = trace.vertices[step.vertex];
   const came = arrivals.get(v.id) ?? [];
-  const bad = (norm) => (judge(norm).word === "fine" ? "hint" : "alarm");
-  const incoming = came.map((a, k) => element("li", {}, k ? element("b", {}, "+= ") : "", link(a.from), ` by ${visible(a.slot)}, `, element("span", { class: bad(a.norm) }, `norm ${number(a.norm)}`)));
+  const normWord = (norm, target) => {
+    const { word } = judge(norm, trace.vertices[target].unseen);
+    return element("span", { class: harmless(word) ? "hint" : "alarm" }, word === "shift" ? UNSEEN : `norm ${number(norm)}`);
+  };
+  const incoming = came.map((a, k) => element("li", {}, k ? element("b", {}, "+= ") : "", link(a.from), ` by ${visible(a.slot)}, `, normWord(a.norm, v.id)));
   const outgoing = step.flows.map(([target, slot, rule, norm, met]) => element("li", {}, `to ${visible(slot)}: `, link(target),
     element("div", { class: "formula" }, met ? element("b", { title: "another path had arrived there before" }, "+=  ") : null, rule || "–"),
-    element("span", { class: bad(norm) }, `norm ${number(norm)}`), met ? element("span", { class: "hint" }, "   += another path had arrived there before") : null));
+    normWord(norm, target), met ? element("span", { class: "hint" }, "   += another path had arrived there before") : null));
   const saved = savedOf(v).map((s) => element("span", { class: "tag lit" }, [visible(s.name), s.shape ? shape(s.shape) : "", s.bytes ? size(s.bytes) : ""].filter(Boolean).join(" ")));
   const parts = [
     element("h2", {}, visible(v.name), element("span", { class: "hint" }, `   ${shape(v.shape)}`)),

@@ -52,7 +52,8 @@ function drawDetails() {
   const panel = $("view-details");
   const { vertex, key } = state.chosen ?? { vertex: null, key: null };
   const item = model.items.get(key);
-  if (vertex !== null) panel.replaceChildren(...vertexParts(trace.vertices[vertex], item?.head ?? null));
+  const copied = item && item.head !== null && !oneByOne(item.attention); // from the operation of all heads
+  if (vertex !== null) panel.replaceChildren(...vertexParts(trace.vertices[vertex], copied ? item.head : null));
   else if (item) panel.replaceChildren(...groupParts(item));
   else panel.replaceChildren(...overviewParts());
 }
@@ -77,10 +78,11 @@ function overviewParts() {
 /** Parameters with the norms of their gradients. */
 function parameterRows(parameters) {
   if (!parameters.length) return [];
-  const rows = parameters.slice(0, 200).map((v) => element("div", { class: "parameter" }, link(v.id), flowBadge(normOf(v.gradient))));
+  const rows = parameters.slice(0, 200).map((v) => element("div", { class: "parameter" }, link(v.id), flowBadge(v)));
   const known = parameters.some((v) => v.gradient);
   return [element("h3", {}, "Parameters" + (known ? ", and the norms of their gradients" : "")), known ? null : hint(NOT_COMPUTED), ...rows,
-    parameters.length > rows.length ? hint(`and ${parameters.length - rows.length} more`) : null].filter(Boolean);
+    parameters.length > rows.length ? hint(`and ${parameters.length - rows.length} more`) : null,
+    parameters.some((v) => v.unseen) ? hint(`≈ ${UNSEEN}.`) : null].filter(Boolean);
 }
 
 function vertexParts(v, head) {
@@ -92,7 +94,7 @@ function vertexParts(v, head) {
   if (v.seconds !== null && v.seconds !== undefined) fact("time", duration(v.seconds));
   for (const [name, value] of Object.entries(v.options)) fact(visible(name), element("code", {}, visible(value)));
   fact("value", v.value ? summaryWords(v.value) : "not computed", matrix(v.elements, v.shape));
-  fact("gradient", v.gradient ? summaryWords(v.gradient) : NOT_COMPUTED, matrix(v.gradient_elements, v.shape));
+  fact("gradient", v.gradient ? summaryWords(v.gradient) : NOT_COMPUTED, v.unseen ? hint(`${UNSEEN}.`) : null, matrix(v.gradient_elements, v.shape));
   const saved = savedOf(v);
   if (saved.length) {
     const chips = saved.map((s) => element("span", { class: v.freed ? "tag freed" : "tag" }, [visible(s.name), s.shape ? shape(s.shape) : "", s.bytes ? size(s.bytes) : ""].filter(Boolean).join(" ")));
@@ -108,7 +110,7 @@ function vertexParts(v, head) {
   if (inputs[v.id].length) {
     parts.push(element("h3", {}, "Inputs, and what flows back to them"));
     for (const edge of inputs[v.id]) {
-      parts.push(element("div", { class: "input" }, `${visible(edge.slot)}: `, link(edge.source), ruleLine(edge.rule, edge.gradient)));
+      parts.push(element("div", { class: "input" }, `${visible(edge.slot)}: `, link(edge.source), ruleLine(edge)));
     }
   }
   if (users[v.id].length) {
@@ -120,11 +122,11 @@ function vertexParts(v, head) {
 }
 
 /** A gradient rule with the norm of what it gave. */
-function ruleLine(rule, norm) {
+function ruleLine({ rule, gradient: norm, source }) {
   if (!rule) return null;
-  const verdict = judge(norm);
-  const words = norm === null || norm === undefined ? "not computed" : `norm ${number(norm)}${verdict.word === "fine" ? "" : " " + (WORDS[verdict.word] ?? "")}`;
-  return element("div", { class: "formula" }, rule, element("span", { class: verdict.word === "fine" || verdict.word === "none" ? "hint" : "alarm" }, "     " + words));
+  const verdict = judge(norm, trace.vertices[source].unseen);
+  const words = verdict.word === "shift" ? UNSEEN : norm === null || norm === undefined ? "not computed" : `norm ${number(norm)} ${WORDS[verdict.word] ?? ""}`.trim();
+  return element("div", { class: "formula" }, rule, element("span", { class: harmless(verdict.word) ? "hint" : "alarm" }, "     " + words));
 }
 
 function groupParts(item) {

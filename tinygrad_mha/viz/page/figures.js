@@ -42,6 +42,9 @@ function sentToSource([first, ...others]) {
 /** The end of a link that lies in a lane. */
 const laneOf = ({ from, to }) => (from.head !== null ? from : to.head !== null ? to : null);
 
+/** Whether what flows back along links is zero by nature. */
+const unseenBy = (links) => links.every((link) => trace.vertices[link.edge.source].unseen);
+
 /** What was computed for all heads together only, among links of one head. */
 const normOfAll = (links) => links.reduce((norm, link) => largerNorm(norm, link.edge.gradient), null);
 
@@ -50,7 +53,7 @@ function drawPath(path) {
   const elements = Math.max(...links.map((l) => count(trace.vertices[l.edge.source].shape)));
   const width = 1 + Math.min(4, 0.7 * Math.log10(Math.max(elements, 1)));
   const norm = normOfLinks(links);
-  const verdict = state.gradients ? judge(norm) : null;
+  const verdict = state.gradients ? judge(norm, unseenBy(links)) : null;
   const together = norm === null ? normOfAll(links) : null;
   const word = verdict && together !== null ? "together" : verdict?.word ?? "";
   const line = drawing("path", { d: curve(points), class: "edge " + word, "stroke-width": width.toFixed(1) });
@@ -65,7 +68,7 @@ function drawPath(path) {
   }
   const slots = [...new Set(links.map((l) => `${vertexName(trace.vertices[l.edge.source])} → ${visible(l.edge.slot)}`))].slice(0, 4);
   const known = together === null ? NOT_COMPUTED : `gradient: not known per head; norm for all heads ${number(together)}`;
-  const flows = norm === null ? known : `norm of the gradient ${number(norm)}`;
+  const flows = norm === null ? known : `norm of the gradient ${number(norm)}` + (unseenBy(links) ? `: ${UNSEEN}` : "");
   group.append(drawing("title", {}, `${slots.join(", ")}\n${shape(trace.vertices[links[0].edge.source].shape)}\n${flows}`));
   return group;
 }
@@ -87,9 +90,9 @@ function drawNorms() {
 function normWords({ from, links, points, aside }) {
   const norm = normOfLinks(links);
   if (norm === null || typeof from === "string" || (isGroup(from) && isOpen(from))) return null;
-  const { mark, word } = judge(norm);
-  const words = ["NaN", "∞", "0"].includes(mark) ? mark : `${mark} ${number(norm)}`.trim();
-  return { words, word, wrong: Number(word !== "fine"), points, left: aside < 0 };
+  const { mark, word } = judge(norm, unseenBy(links));
+  const words = ["NaN", "∞", "0", "≈ 0"].includes(mark) ? mark : `${mark} ${number(norm)}`.trim();
+  return { words, word, wrong: Number(!harmless(word)), points, left: aside < 0 };
 }
 
 const overlap = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;

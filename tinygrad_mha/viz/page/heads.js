@@ -31,6 +31,20 @@ const COLUMNS = [
   ["contri\u00adbution", (a, l) => l.contribution],
   ["gradient", (a, l) => l.gradient, (a, l) => (l.gradient === null ? element("span", { title: NOT_COMPUTED }, "–") : number(l.gradient))],
 ];
+
+/** What the columns mean, on pointing at their names. */
+const MEANINGS = {
+  entropy: "of a query's weights, in bits: 0 where it looks at one token, log₂ of their number where at all alike; mean over the queries",
+  peak: "largest weight of a query, mean over the queries",
+  "on itself": "share of attention on the query's own position",
+  "on the previous": "share of attention on the position before the query's own",
+  "on the first": "share of attention on the first position",
+  "contri\u00adbution": "norm of what the head adds to the output",
+  gradient: "norm of the loss's gradient at the head's output",
+  "to its input": "norm of the gradient that the head sends back to what it reads",
+  "Δ loss if ablated": "by how much the loss rises without the head",
+};
+
 /** Norm of what a head sends back to all that it reads; what is not finite stays so. */
 function sentBack(lane) {
   const norms = lane.sourced.filter((x) => x !== null);
@@ -53,7 +67,7 @@ function drawTable() {
   const names = COLUMNS.map(([name], k) => {
     const sorted = state.sort?.column === k ? state.sort.sign : 0;
     return element("th", { scope: "col", "aria-sort": sorted ? (sorted > 0 ? "ascending" : "descending") : null },
-      element("button", { type: "button", onclick: () => sortBy(k) }, name, element("span", { class: "arrow", "aria-hidden": "true" }, sorted > 0 ? " ▲" : sorted < 0 ? " ▼" : "")));
+      element("button", { type: "button", title: MEANINGS[name], onclick: () => sortBy(k) }, name, element("span", { class: "arrow", "aria-hidden": "true" }, sorted > 0 ? " ▲" : sorted < 0 ? " ▼" : "")));
   });
   const head = element("tr", {}, names[0], element("th", { scope: "col" }, element("span", { class: "unseen" }, "shown")), element("th", { scope: "col" }, element("span", { class: "unseen" }, "solo")), ...names.slice(1));
   const largest = COLUMNS.map(([, value]) => Math.max(...allLanes.map((pair) => (typeof value(...pair) === "number" ? Math.abs(value(...pair)) : 0)), 1e-30));

@@ -97,23 +97,32 @@ function leading(attention) {
   return new Set(first.map((l) => l.head));
 }
 
-/** A group for each head with copies of the region's operations, and the sum of them all. */
+/** Whether each head was computed by itself, not all of them as one with an axis of heads. */
+const oneByOne = (attention) => attention.lanes.some((l) => l.vertices.length > 0);
+
+/** The operations behind the lanes: where all heads are merged, or added up. */
+function endsOf(attention) {
+  const own = new Set(attention.lanes.flatMap((l) => l.vertices));
+  return new Set(attention.vertices.filter((id) => id === attention.output
+    || (oneByOne(attention) ? !own.has(id) : trace.vertices[id].name === "merge_heads")));
+}
+
+/** A group for each head with its operations, or copies of those of all, and the sum of them all. */
 function lanes(attention, parent, make, homes) {
-  const merge = attention.vertices.find((id) => trace.vertices[id].name === "merge_heads");
-  const ends = new Set([attention.output, merge]);
+  const ends = endsOf(attention);
   dealt.set(attention, hiddenOf(attention));
   const alone = leading(attention);
   const others = attention.lanes.length - alone.size;
   const strip = others ? make("strip", `a${attention.id}more`, parent, { attention, count: others }) : null;
   for (const lane of attention.lanes) {
     const group = make("lane", laneItem(attention, lane.head), alone.has(lane.head) ? parent : strip, { attention, head: lane.head });
-    for (const id of attention.vertices) {
+    for (const id of oneByOne(attention) ? lane.vertices : attention.vertices) {
       if (ends.has(id)) continue;
       homes[id].push(make("op", `${group.key}v${id}`, group, { vertex: id, head: lane.head, attention, first: id }));
     }
   }
   const sum = make("op", "v" + attention.output, parent, { vertex: attention.output, sum: attention, first: attention.output });
-  for (const id of ends) homes[id]?.push(sum);
+  for (const id of ends) homes[id].push(sum);
 }
 
 /** One group for the parameters that all lanes share: each to each would be a thicket. */

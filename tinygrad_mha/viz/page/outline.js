@@ -41,7 +41,7 @@ function drawRow(item) {
   row.append(element("span", { class: "sign" }, sign), element("span", { class: "what" }, titleOf(item)), element("span", { class: "note" }, noteOf(item)));
   if (v && marksOf(item)) row.append(element("span", { class: "alarm" }, marksOf(item)));
   const last = group && !open ? trace.vertices[verticesOf(item).pop()] : v;
-  const badge = last && item.head === null ? flowBadge(normOf(last.gradient)) : null;
+  const badge = last && item.head === null ? flowBadge(last) : null;
   if (badge) row.append(badge);
   row.addEventListener("click", () => pressLine(item));
   return row;

@@ -145,11 +145,7 @@ function startForms() {
   $("fused").checked = asRan;
   $("fused").addEventListener("change", () => {
     document.documentElement.dataset.heads = asRan ? "lanes" : "fused";
-    try { // names and keys in the address are of the other graph
-      history.replaceState(null, "", location.pathname + location.search + ($("gradients").checked ? "#gradients=on" : ""));
-    } catch {
-      // the frame of a notebook has no address of its own
-    }
+    document.documentElement.dataset.carried = JSON.stringify(carried()); // a notebook's frame has no address of its own
     leaving.abort();
     clearTimeout(timer);
     clearTimeout(waiting);
