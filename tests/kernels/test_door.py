@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from tinygrad_mha import kernels
-from tinygrad_mha.kernels import elements, matrix, rows
-from tinygrad_mha.kernels.door import LOCKED
+from tinygrad_mha.kernels import elements, matrix, products, rows
+from tinygrad_mha.kernels.backend import QUICK
+from tinygrad_mha.kernels.door import open_door
 from tinygrad_mha.kernels.ready import kernel_for
+
+if kernels.backend() == "numpy":
+    pytest.skip("the NumPy backend has no compiled kernels", allow_module_level=True)
 
 FLOAT = np.dtype(np.float32)
 NONE, ALONE = np.zeros(0, FLOAT), np.empty((0, 2**50), np.int64)
@@ -123,22 +127,23 @@ def test_nothing_is_kept_and_nothing_is_lost(product: Callable[..., Any]) -> Non
     after = [sys.getrefcount(x) for x in (a, b, wrong, None, FLOAT)]
     assert all(abs(x - y) < 10 for x, y in zip(counts, after, strict=True))
     made = product(a, b, NONE, ALONE, True, 0, 0)
-    assert sys.getrefcount(made) == 2  # of them one is the call's own
+    assert sys.getrefcount(made) <= 2  # of them one is the call's own
 
 
 def test_other_threads_run_while_there_is_much_to_do() -> None:
     """Only then: with the lock, this thread would count nothing until the kernel returns."""
-    n = 4 * 10**7
+    n = 10**7
     x, y = np.zeros(n, FLOAT), np.empty(n, FLOAT)
-    assert n > LOCKED
     run = kernel_for(elements.erf, FLOAT)
     run(x[:1], y[:1], 0, 1)
     begun, counted, done = threading.Event(), [], threading.Event()
 
     def work() -> None:
         begun.set()
-        run(x, y, 0, n)
-        done.set()
+        try:
+            run(x, y, 0, n)
+        finally:
+            done.set()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(10)  # nobody is asked to give the lock away: it is given, or not
@@ -152,6 +157,34 @@ def test_other_threads_run_while_there_is_much_to_do() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert len(counted) > 100
+
+
+def test_what_is_written_to_must_be_writeable(rng: Any) -> None:
+    q = rng.standard_normal((2, 5, 4))
+    out, lse = kernels.attention(q, q, q, scale=0.5)
+    into = tuple(np.full((1, 2, 5, 4), np.nan) for _ in range(3))
+    readonly(into[1])
+    four = [x[None] for x in (q, q, q, q, out, lse)]
+    with pytest.raises(TypeError, match="DK"):
+        kernels.attention_backward(*four, scale=0.5, into=into)
+    assert np.isnan(into[1]).all()
+
+
+def test_there_are_no_doors_but_those_that_were_built() -> None:
+    kernel_for(matrix.column_sums, FLOAT)
+    (code,) = (c for c in matrix.column_sums.overloads.values() if "float32" in str(c.signature))
+    with pytest.raises(LookupError, match="together"):
+        open_door(code, "together")
+
+
+def test_products_with_a_bias_find_the_short_way(monkeypatch: pytest.MonkeyPatch, rng: Any) -> None:
+    kernels.set_num_threads(kernels.get_num_threads())  # forgets what is quick
+    x, w, b = (rng.standard_normal(shape).astype(FLOAT) for shape in ((2, 3), (4, 3), (4,)))
+    wanted = kernels.linear(x, w, b)
+    assert FLOAT in QUICK["numba"]
+    monkeypatch.setattr(products, "backend_for", None)  # there is no other way
+    np.testing.assert_array_equal(kernels.linear(x, w, b), wanted)
+    np.testing.assert_array_equal(kernels.matmul(x, w.T, bias=b), wanted)
 
 
 def test_kernels_have_no_other_way_in() -> None:

@@ -59,15 +59,15 @@ for dtype in (np.float32, np.float64):
         a, b, bias = make(n, k), make(k, m), make(m)
         for x in (a, make(k, n).T):
             for y in (b, make(m, k).T):
-                kernels.matmul(x, y, bias=bias)
-                kernels.matmul(x, y)
+                compiled.matmul(x, y, bias)  # the short way would make the result elsewhere
+                compiled.matmul(x, y)
         x, w = make(n, k), make(m, k)
         kernels.linear_gradients(kernels.linear(x, w, bias), x, w)
         kernels.matmul(make(3, n, k), make(3, k, m))
         done += 1
     for n in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 129, 300):
         x, dy, mask = make(5, n), make(5, n), like(rng.random((5, n)) < 0.7)
-        kernels.softmax_backward(dy, kernels.softmax(x))
+        kernels.softmax_backward(dy, compiled.softmax(x))
         kernels.softmax(x, -1, mask)
         kernels.softmax(x, 0)
         kernels.logsumexp(x)

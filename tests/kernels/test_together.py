@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,7 +72,7 @@ class Server(threading.Thread):
     """Somebody who waits awake in a slot, until told to leave."""
 
     def __init__(self, board: np.ndarray, looks: int) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.counter = np.zeros(1, np.int64)
         self.work = server(), (board, SLOT, self.counter, 0, looks, 1)
         self.start()
@@ -130,6 +132,8 @@ def test_a_range_that_fails_is_an_error(there: bool) -> None:
     run = open_door(_fails_from_one_on.overloads[signature], "together")
     board, x = new_board(2), np.zeros(10, FLOAT)
     other = Server(board, 2**60) if there else None
+    if other:
+        until(lambda: board[SLOT] == WAITING)
     board[SLOT] = WAITING
     with pytest.raises(MemoryError, match="fails_from_one_on"):
         run(board, 5, 10, x)
@@ -220,6 +224,59 @@ def test_the_team_is_found_awake(eager: None, monkeypatch: pytest.MonkeyPatch, r
         return True in answers
 
     until(shares)
+
+
+def test_a_board_that_is_too_small_is_not_written_beyond(
+    shared_softmax: Callable[..., bool], x: np.ndarray
+) -> None:
+    memory = new_board(4)
+    memory[2 * SLOT] = memory[3 * SLOT] = WAITING
+    y = np.zeros_like(x)
+    assert shared_softmax(memory[: 2 * SLOT], 2, len(x), x, x, False, y) is False
+    assert memory.sum() == 2 * WAITING
+    assert not y.any()
+
+
+def test_a_kernel_that_declines_a_range_has_not_done_it(
+    shared_softmax: Callable[..., bool], x: np.ndarray
+) -> None:
+    board = new_board(2)
+    board[SLOT] = WAITING
+    with pytest.raises(MemoryError):
+        shared_softmax(board, 4, len(x), x[:, ::2], x[:, ::2], False, np.zeros_like(x[:, ::2]))
+
+
+def test_fewer_threads_than_ranges_run_all_of_them(eager: None) -> None:
+    ranges: list[tuple[int, int]] = []
+    team.over_ranges(lambda i, j: ranges.append((i, j)), 100, 4)
+    assert sorted(ranges) == [(0, 25), (25, 50), (50, 75), (75, 100)]
+
+
+def test_an_interrupt_leaves_the_team_free(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(team, "_core", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            team.over_ranges(lambda i, j: None, 9, 2)
+    done: list[int] = []
+    team.over_ranges(lambda i, j: done.append(threading.get_ident()), 9, 2)
+    assert not team._busy.locked()
+
+
+def test_a_process_ends_although_a_thread_of_its_own_still_works() -> None:
+    program = (
+        "import threading, time\n"
+        "from tinygrad_mha.kernels import set_num_threads, team\n"
+        "set_num_threads(2)\n"
+        "def forever():\n"
+        "    while True: team.over_ranges(lambda i, j: time.sleep(0.003), 2, 2)\n"
+        "threading.Thread(target=forever, daemon=True).start()\n"
+        "time.sleep(0.2)\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_threads_that_end_leave_others_alone(eager: None, rng: Any) -> None:

@@ -135,7 +135,8 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
         return reference.matmul(a, b, bias)
     if not whole:
         return matmul(a.copy(), b.copy(), bias)
-    none = _quick(dtype).no_bias if bias is None else np.ascontiguousarray(bias)
+    quick = _quick(dtype)  # also for those that come: from here on they find it
+    none = quick.no_bias if bias is None else np.ascontiguousarray(bias)
     c = np.empty(rows, dtype)
     threads, items = threads_for(work, PARALLEL_PRODUCTS), len(offsets)
     by_rows = items < threads  # of few large ones each thread takes some rows of every one

@@ -68,6 +68,40 @@ class _Method(ctypes.Structure):
     )  # fmt: skip
 
 
+# prototypes of our own: those of ctypes.pythonapi are everybody's
+_new_function = ctypes.PYFUNCTYPE(ctypes.py_object, *3 * (ctypes.c_void_p,))(
+    ("PyCFunction_NewEx", ctypes.pythonapi)
+)
+_pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
+def _check_layout() -> None:
+    """Look whether an array is laid out as doors read it; else nothing compiled can run."""
+    x = np.zeros((2, 3), np.float32).T
+    kind = x.dtype
+
+    def read(owner: object, offset: int, kind: Any) -> Any:
+        return kind.from_address(id(owner) + offset).value
+
+    word, pointer, byte = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_char
+    found = [
+        read(x, _TYPE, pointer), read(x, _DATA, pointer), read(x, _AXES, ctypes.c_int),
+        *((2 * word).from_address(read(x, offset, pointer))[:] for offset in (_SHAPE, _STRIDES)),
+        read(x, _DTYPE, pointer), read(x, _FLAGS, ctypes.c_int) & (_CONSECUTIVE | _WRITEABLE),
+        read(kind, _KIND, byte), read(kind, _ORDER, byte), read(kind, _SIZE, word),
+    ]  # fmt: skip
+    expected = [
+        id(np.ndarray), x.__array_interface__["data"][0], 2, [3, 2], [4, 12],
+        id(kind), _WRITEABLE, b"f", b"=", 4,
+    ]  # fmt: skip
+    if found != expected:
+        raise ImportError(f"arrays of NumPy {np.__version__} are not laid out as kernels read them")
+
+
+_check_layout()
+
 _kept: list[Any] = []  # what functions of C refer to; kernels stay until the process ends
 
 
@@ -85,11 +119,11 @@ def open_door(code: Any, way: str = "") -> Callable[..., Any]:
     """
     name = _name_of(code.fndesc, way)
     address = code.library.get_pointer_to_function(name)
+    if not address:
+        raise LookupError(f"{name}: there is no such door")
     method = _Method(code.fndesc.qualname.rpartition(".")[-1].encode(), address, _FASTCALL, None)
     _kept.append((method, code.library))
-    new = ctypes.pythonapi.PyCFunction_NewEx
-    new.argtypes, new.restype = (ctypes.c_void_p,) * 3, ctypes.py_object
-    function: Callable[..., Any] = new(ctypes.addressof(method), None, None)
+    function: Callable[..., Any] = _new_function(ctypes.addressof(method), None, None)
     return function
 
 
@@ -100,9 +134,7 @@ def _name_of(kernel: Any, way: str) -> str:
 
 def name_what_numpy_has() -> None:
     """Tell the linker where NumPy's things are that doors refer to."""
-    take = ctypes.pythonapi.PyCapsule_GetPointer
-    take.argtypes, take.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
-    functions = take(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
+    functions = _pointer_of(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
     add_symbol(_ARRAY, id(np.ndarray))
     add_symbol(_NEW_ARRAY, ctypes.c_void_p.from_address(functions + _NEW_ARRAY_AT * _STEP).value)
 
@@ -259,10 +291,9 @@ class _Door:
             (_SIZE, _WORD, [dtype.itemsize]),
         ):  # fmt: skip
             right = builder.and_(right, self._one_of(its_dtype, offset, width, *values))
-        if kind.layout == "C":
-            flags = _INT(_CONSECUTIVE | (_WRITEABLE if kind.mutable else 0))
-            both = builder.and_(self._field(found, _FLAGS, _INT), flags)
-            right = builder.and_(right, builder.icmp_unsigned("==", both, flags))
+        needed = (_CONSECUTIVE if kind.layout == "C" else 0) | (_WRITEABLE if kind.mutable else 0)
+        both = builder.and_(self._field(found, _FLAGS, _INT), _INT(needed))
+        right = builder.and_(right, builder.icmp_unsigned("==", both, _INT(needed)))
         self._demand(right, f"array {name}")
         array = self.context.make_array(kind)(self.context, builder)
         sizes, strides = (
@@ -390,8 +421,11 @@ class _SharedDoor(_Door):
             builder.load(builder.gep(values, [_INT(0), _INT(i)]))
             for i in range(len(frame.elements))
         ]
-        status, _ = self._call_kernel(builder, [*arguments, first, last])
-        builder.ret(builder.zext(status.is_error, _WORD))
+        status, returned = self._call_kernel(builder, [*arguments, first, last])
+        failed = status.is_error
+        if self.kernel.restype == types.boolean:  # it declined what others have begun
+            failed = builder.or_(failed, builder.not_(returned))
+        builder.ret(builder.zext(failed, _WORD))
         return function
 
 

@@ -256,7 +256,7 @@ def matmul(A, B, C, bias, offsets, by_rows, first, last):  # type: ignore[no-unt
         if (
             inside != depth
             or not 0 < rows * depth * columns < offsets.shape[1]
-            or (has_bias and columns > 1 and bias.strides[0] != size)
+            or (has_bias and (len(bias) != columns or (columns > 1 and bias.strides[0] != size)))
             or not (_counts(A.strides[0], size, rows) and _counts(A.strides[1], size, depth))
             or not (_counts(b0, size, depth) and _counts(b1, size, columns))
         ):

@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 def quick_product(a: Array, b: Array) -> Array | None:
-    """a · b of two matrices, where that is one call of a kernel; else None, whatever they are.
+    """a · b of two matrices, where a kernel reads them as they are; else None, whatever they are.
 
     The kernel looks at the shapes itself, and declines if need be: in Python that would take
     longer than a small product does.

@@ -26,8 +26,8 @@ import numpy as np
 from .backend import state
 from .threads import cores, get_num_threads
 
-#: How often a waiting thread looks before it sleeps, some 200 µs; and how often still, 1 µs, once
-#: it has seen what it waits for, until the other has let go of the interpreter lock.
+#: How often a waiting thread looks before it sleeps, some 200 µs on x86; and how often still, 1 µs,
+#: once it has seen what it waits for, until the other has let go of the interpreter lock.
 LOOKS, AFTER = 8000, 40
 
 #: What is put in place of what is taken back.
@@ -157,7 +157,12 @@ def dismiss() -> None:
 
 @atexit.register
 def _leave() -> None:
-    """Wait for the threads: the interpreter must not go while one of them is on its way back."""
+    """Wait for the threads: the interpreter must not go while one of them is on its way back.
+
+    From here on nobody gets the team, so that a thread of the user's that is still at work neither
+    takes back what tells it to end, nor calls for a new one.
+    """
+    _busy.acquire(timeout=60)
     dismiss()
     for thread in threading.enumerate():
         if isinstance(thread, _Worker):
@@ -238,14 +243,16 @@ def over_ranges(run: Work, count: int, threads: int, multiple: int = 1) -> None:
         for start in range(0, count, share):
             run(start, min(start + share, count))
         return
-    core = _core() if _core else -1
     try:
+        core = _core() if _core else -1
         workers = _assemble(get_num_threads())[: -(-count // share) - 1]
         for i, worker in enumerate(workers, 1):
             if core >= 0:
                 worker.avoid(core)
             worker.orders.put((run, i * share, min((i + 1) * share, count)))
         run(0, share)
+        for start in range((len(workers) + 1) * share, count, share):  # the team became smaller
+            run(start, min(start + share, count))
         errors = [worker.answer() for worker in workers]
     except BaseException:  # perhaps while it waited: answers may still be on their way
         dismiss()

@@ -5,9 +5,9 @@ rows, one per thread (:mod:`.team`). So there is no parallel version of a kernel
 no OpenMP that a fork could break, and calls from several Python threads at once are nothing
 special: while one is inside a kernel, others run Python or are inside kernels too. A kernel
 keeps nothing from one call to the next, and what is remembered around it (which kernels are
-compiled, where the matrices of a stack begin) is written in one step and never changed;
-nothing here leans on the lock, so an interpreter without one may do the same. Two threads
-that write to one array are the caller's business, as with NumPy.
+compiled, where the matrices of a stack begin) is written in one step, and whoever finds it
+changed or gone goes the long way; nothing here leans on the lock, so an interpreter without one
+may do the same. Two threads that write to one array are the caller's business, as with NumPy.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,14 @@ from .door import TASK, WORK_TAKES, WORK_TOGETHER, name_what_numpy_has, open_doo
 from .jit import kernel_with, stored, target
 from .vector import call, pointer_to
 
-#: What a slot consists of, and the words from one to the next: no two share a line of the caches.
+#: What a slot consists of, and the words from one to the next: no two share a line of 64 bytes.
 STATE, WHAT, FRAME, START, STOP, FAILED = range(6)
 SLOT = 16
 
 ASLEEP, AWAY, WAITING, ORDERED, RUNNING, DONE = range(6)
 
-#: Looks, of some 25 ns: for so many who is away may come back; and after so many whoever waits lets
-#: another process run.
+#: Looks, of some 25 ns on x86, else of a few: for so many who is away may come back; and after so
+#: many whoever waits lets another process run.
 HOPE, PATIENCE = 400, 2000
 
 _WORD, _POINTER = ir.IntType(64), ir.IntType(8).as_pointer()
@@ -156,6 +157,8 @@ def _work_together(board, share, count, task, frame):  # type: ignore[no-untyped
         0, or 1 if a range failed; −1 if nothing was done, because somebody is not there.
     """
     others, looks = (count + share - 1) // share, 0
+    if others * SLOT > len(board):  # the team became smaller since the ranges were cut
+        return -1
     for i in range(1, others):
         there = _look(board, i * SLOT + STATE)
         while there != WAITING:
@@ -247,12 +250,14 @@ def _opened(kernel: Any, *kinds: Any) -> Callable[..., object]:
     return open_door(kernel.overloads[kinds])
 
 
+@cache
 def server() -> Callable[..., object]:
     """Return :func:`serve`, compiled."""
     words = target(types.int64, 1)
     return _opened(serve, words, types.intp, words, *3 * (types.intp,))
 
 
+@cache
 def watcher() -> Callable[..., object]:
     """Return :func:`watch`, compiled."""
     return _opened(watch, target(types.int64, 1), *3 * (types.intp,))
