@@ -146,7 +146,7 @@ def test_other_threads_run_while_there_is_much_to_do() -> None:
             done.set()
 
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(10)  # nobody is asked to give the lock away: it is given, or not
+    sys.setswitchinterval(1)  # nobody is asked to give the lock away so soon: it is given, or not
     try:
         thread = threading.Thread(target=work)
         thread.start()
