@@ -22,8 +22,8 @@ _SMALL = 2**16
 def small_softmax(x: Array, axis: int = -1, dtype: Any = None) -> Array | None:
     """Softmax over the last axis of a matrix, where that is one call of a kernel; else None."""
     make = state.softmax.get(x.dtype)
-    if make is None or axis not in (-1, 1) or dtype is not None:
-        return None
+    if make is None or x.size > _SMALL or axis not in (-1, 1) or dtype is not None:
+        return None  # the kernel would decline too, but only when the result has been made
     return make(x, x, False, 0, -_SMALL)
 
 
