@@ -422,15 +422,11 @@ def attention_backward(
             dout, q, k, v, out, lse, mask, bias, causal, scale, dropout, seed, into
         )  # fmt: skip
     n, heads, limits, (dout, q, k, v, out) = _brought(batch, mask, bias, dout, q, k, v, out)
-    direct = into is not None and all(x.ndim == 4 and four(x) is x for x in into)
-    dq, dk, dv = (
-        into
-        if into is not None and direct
-        else (
-            lying_like(q, n, heads, length, width),
-            lying_like(k, n, heads, keys, width),
-            lying_like(v, n, heads, keys, deep),
-        )
+    direct = into if into and all(x.ndim == 4 and four(x) is x for x in into) else None
+    dq, dk, dv = direct or (
+        lying_like(q, n, heads, length, width),
+        lying_like(k, n, heads, keys, width),
+        lying_like(v, n, heads, keys, deep),
     )
     items, blocks = n * heads, -(-length // fused.QUERIES)
     threads = threads_for(items * length * keys * (2 * width + deep), PARALLEL_PRODUCTS)

@@ -31,12 +31,8 @@ LOCKED = 2**14
 #: For the parameter that a door makes: for each of its axes, the parameter and axis it is like.
 Made = Mapping[str, tuple[tuple[str, int], ...]]
 
-_POINTER, _WORD, _INT = (
-    ir.IntType(8).as_pointer(),
-    ir.IntType(8 * np.intp().itemsize),
-    ir.IntType(32),
-)
-_CHARACTER, _BIT = ir.IntType(8), ir.IntType(1)
+_CHARACTER, _INT, _BIT = ir.IntType(8), ir.IntType(32), ir.IntType(1)
+_POINTER, _WORD = _CHARACTER.as_pointer(), ir.IntType(8 * np.intp().itemsize)
 
 # Where things stand, in bytes; every object begins with its reference count and its type:
 # https://numpy.org/doc/stable/reference/c-api/types-and-structures.html

@@ -1,13 +1,14 @@
 """Threads: how many, and how work is shared among them.
 
-Kernels are serial and release the interpreter lock; what is large is cut into ranges of
-rows, one per thread (:mod:`.team`). So there is no parallel version of a kernel to compile,
-no OpenMP that a fork could break, and calls from several Python threads at once are nothing
-special: while one is inside a kernel, others run Python or are inside kernels too. A kernel
-keeps nothing from one call to the next, and what is remembered around it (which kernels are
-compiled, where the matrices of a stack begin) is written in one step, and whoever finds it
-changed or gone goes the long way; nothing here leans on the lock, so an interpreter without one
-may do the same. Two threads that write to one array are the caller's business, as with NumPy.
+Kernels are serial and, but for the smallest work, release the interpreter lock; what is large is
+cut into ranges of rows, one per thread (:mod:`.team`, :mod:`.together`). So there is no parallel
+version of a kernel to compile, no OpenMP that a fork could break, and calls from several Python
+threads at once are nothing special: while one is inside a large kernel, others run Python or are
+inside kernels too. A kernel keeps nothing from one call to the next, and what is remembered
+around it (which kernels are compiled, where the matrices of a stack begin) is written in one
+step, and whoever finds it changed or gone goes the long way; nothing here leans on the lock, so
+an interpreter without one may do the same. Two threads that write to one array are the caller's
+business, as with NumPy.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def set_num_threads(n: int) -> None:
     Notes
     -----
     Small operations run on the thread that asks for them, whatever `n` is. Programs with
-    threads of their own do best with ``n = 1``: kernels release the interpreter lock.
+    threads of their own do best with ``n = 1``: large kernels release the interpreter lock.
 
     Examples
     --------
